@@ -203,7 +203,7 @@ def test_everything_has_a_name_and_the_keyboard_reaches_it(chrome: Browser, city
         )
         assert unnamed == []
         seen = set()
-        for _ in range(40):
+        for _ in range(100):
             page.keyboard.press("Tab")
             named = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
             seen.add(page.evaluate(named))

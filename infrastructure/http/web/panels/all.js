@@ -1,6 +1,8 @@
 // Every panel of the page, a line each. Names earlier in the list win where an address has several.
 
+import { lineagePanels } from "../lineage/panels.js";
 import { demoPanel } from "./demo.js";
+import { differencesPanel } from "./differences.js";
 import { alertPanel, alertsPanel } from "./fraud.js";
 import { keysPanel } from "./keys.js";
 import { modelPanel, modelsPanel } from "./models.js";
@@ -22,5 +24,7 @@ export const PANELS = checked([
   alertPanel,
   modelsPanel,
   modelPanel,
+  ...lineagePanels,
+  differencesPanel,
   keysPanel,
 ]);

@@ -83,7 +83,7 @@ function AlertView({ id, page }) {
     <ol class="events reviews">${alert.reviews.map((/** @type {any} */ one) => html`<li key=${one.event_id}><b>${one.verdict}</b> by <bdi>${text.visible(one.by)}</bdi>, ${text.day(one.at_ms)} ${text.clock(one.at_ms)}: <bdi>${text.visible(one.why)}</bdi></li>`)}
       ${alert.reviews.length === 0 && html`<li class="quiet">no person has decided yet</li>`}</ol>
     <${Review} alert=${alert} page=${page} onDone=${() => setTurn((/** @type {number} */ old) => old + 1)} />
-    <p class="evidence">The same file from the log alone: <code>${alert.replay}</code><br />sha256 <code>${alert.file_sha256}</code></p>`;
+    <p class="evidence"><button class="link" onClick=${() => page.open("evidence", id)}>The events that it rests on</button>. The same file from the log alone: <code>${alert.replay}</code><br />sha256 <code>${alert.file_sha256}</code></p>`;
 }
 
 /** @type {import("./registry.js").Panel} */

@@ -5,6 +5,8 @@ import { address, request, segment } from "../api.js";
 import { Chart } from "../chart.js";
 import * as text from "../format.js";
 import { useReading } from "../hooks.js";
+import { Answers, answersOnRecord } from "../lineage/answers.js";
+import { eventWords } from "../lineage/links.js";
 import { asOf, statusAt } from "../when.js";
 import { Fact, Id, Problem } from "./parts.js";
 
@@ -23,6 +25,7 @@ function OrderView({ id, page }) {
     request(address("events", `key=${segment(id)}`, "stream=Delivery", "limit=100"), { signal }));
   const etaAt = place.axis === "event" && !live ? `at=${Math.round(atMs)}` : asOf(place);
   const eta = useReading(`a ${id} ${etaAt}`, live, (signal) => request(address(`deliveries/${segment(id)}/eta`, etaAt), { signal }));
+  const record = useReading(`r ${id} ${order.data?.version ?? 0}`, false, (signal) => answersOnRecord(id, signal));
   const answers = useRef(/** @type {{id: string, list: any[]}} */ ({ id: "", list: [] }));
   if (answers.current.id !== id) answers.current = { id, list: [] };
   const found = order.data;
@@ -30,10 +33,14 @@ function OrderView({ id, page }) {
     answers.current.list.push(eta.data);
     if (answers.current.list.length > MAX_ETA_POINTS) answers.current.list.shift();
   }
-  const onRecord = (events.data?.items ?? []).filter((/** @type {any} */ one) => one.type === "EtaServed" && one.payload);
+  const recorded = record.data?.items ?? [];
+  // Only the newest answers of all orders are kept; the first of each leg is an event, which stays.
+  const firsts = (events.data?.items ?? []).filter((/** @type {any} */ one) => one.type === "EtaServed" && one.payload);
+  const until = recorded.at(-1)?.at_ms ?? 0;
   const data = useMemo(
-    () => etaSeries(found, onRecord.map((/** @type {any} */ one) => one.payload), answers.current.list),
-    [found, events.data, eta.data],
+    () => etaSeries(found, recorded.length ? [] : firsts.map((/** @type {any} */ one) => one.payload),
+      [...recorded, ...answers.current.list.filter((one) => one.at_ms > until)]),
+    [found, events.data, eta.data, record.data],
   );
   if (!found) return html`<${Problem} problem=${order.problem} />`;
   const zone = found.time_zone;
@@ -59,6 +66,7 @@ function OrderView({ id, page }) {
         { label: "P50", colour: "accent", points: data[0].length < 12 },
         { label: "P90", colour: "accent", width: 1, points: data[0].length < 12 },
       ]} />
+    ${record.data && html`<${Answers} answers=${recorded} more=${record.data.more} zone=${zone} page=${page} />`}
     <h3>Stages <small>${zone}</small></h3>
     <ol class="stages">${STAGES.filter(([field]) => found[field] !== null).map(([field, name]) => html`
       <li key=${field} class=${found[field] <= atMs ? "done" : "later"}>
@@ -68,7 +76,7 @@ function OrderView({ id, page }) {
     </ol>
     <details><summary>${text.count(events.data?.items.length)} events</summary>
       <ol class="events">${(events.data?.items ?? []).map((/** @type {any} */ one) => html`
-        <li key=${one.position}><b>${one.type}</b> <time>${text.clock(one.recorded_at_ms)}</time>
+        <li key=${one.position}><button class="link" onClick=${() => page.open("event", String(one.position))}>${eventWords(one.type)}</button> <time>${text.clock(one.recorded_at_ms)}</time>
           <small>position ${text.count(one.position)}${one.type === "EtaServed" && one.payload ? `, ${text.duration(one.payload.p50_seconds)} to ${text.duration(one.payload.p90_seconds)}` : ""}</small></li>`)}
       </ol>
     </details>

@@ -5,12 +5,16 @@ import { address, request, segment } from "../api.js";
 import { Chart } from "../chart.js";
 import * as text from "../format.js";
 import { useReading } from "../hooks.js";
+import { PingList } from "../lineage/ping_list.js";
+import { trackPoints } from "../map/track_points.js";
 import { asOf } from "../when.js";
 import { Fact, Problem } from "./parts.js";
 
 /** @typedef {import("./registry.js").PageContext} PageContext */
 
 const TRACK_EVENTS = 300;
+/** Above the track and below the riders: a rider on its own track is what a click means. */
+const POINTS_HEIGHT = 45;
 
 /** @param {{id: string, page: PageContext}} props */
 function RiderView({ id, page }) {
@@ -27,6 +31,11 @@ function RiderView({ id, page }) {
     map?.setTrack(points.map((/** @type {any} */ point) => ({ ...point, lit: lit.has(point.event_timestamp_ms) })));
   }, [map, track.data, window_.data]);
   useEffect(() => () => map?.setTrack([]), [map]);
+  useEffect(() => {
+    map?.setLayer("points", POINTS_HEIGHT, trackPoints(points));
+    return () => map?.setLayer("points", POINTS_HEIGHT, null);
+  }, [map, track.data]);
+  const positions = useMemo(() => new Map(points.map((/** @type {any} */ point) => [pingKey(point), point.position])), [track.data]);
   const data = useMemo(() => speedSeries(points), [track.data]);
   const pings = [...(rider?.pings ?? [])].reverse();
   return html`
@@ -49,11 +58,14 @@ function RiderView({ id, page }) {
         { label: "phone", colour: "order", width: 1 },
       ]} />
     <h3>The window: ${pings.length} pings</h3>
-    <div class="scroll"><table class="pings">
+    <div class="scroll"><table class="pings window">
       <thead><tr><th>time</th><th class="number">accuracy</th><th class="number">phone</th><th>weight</th></tr></thead>
       <tbody>${pings.map((/** @type {any} */ ping) => html`
         <tr key=${ping.event_id} class=${ping.rejected ? "rejected" : ""}>
-          <td>${text.clock(ping.event_timestamp_ms)}</td>
+          <td>${positions.has(pingKey(ping))
+            ? html`<button class="link" aria-label=${`What did the ping of ${text.clock(ping.event_timestamp_ms)} change?`}
+                onClick=${() => page.open("event", String(positions.get(pingKey(ping))))}>${text.clock(ping.event_timestamp_ms)}</button>`
+            : text.clock(ping.event_timestamp_ms)}</td>
           <td class="number">${ping.accuracy_meters === null ? "–" : `${Math.round(ping.accuracy_meters)} m`}</td>
           <td class="number">${text.speed(ping.speed_mps)}</td>
           <td>${ping.rejected
@@ -62,9 +74,13 @@ function RiderView({ id, page }) {
         </tr>`)}
       </tbody>
     </table></div>
+    <${PingList} points=${points} page=${page} />
     <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a>,
       <button class="link" onClick=${() => page.open("statement", id)}>what it is paid</button></p>`;
 }
+
+/** A client may send one id with two times; the window has ids without hyphens. @param {any} ping */
+const pingKey = (ping) => `${ping.event_timestamp_ms} ${ping.event_id.replaceAll("-", "")}`;
 
 /** @param {any[]} points of a track @returns {(number | null)[][]} by time, each instant once */
 export function speedSeries(points) {

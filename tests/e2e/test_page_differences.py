@@ -1,0 +1,85 @@
+"""What differs between the axes at one instant, in a real Chromium: listed, and lit up on the map."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.waiting import eventually
+from tests.support.web.browser import chromium, until
+from tests.support.web.page import NO_BROWSER, find, on_map, ride, signed_in, wait_on_map
+from tests.support.worlds.ridelog import Ridelog
+
+pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
+
+
+def test_where_was_anna_then_as_we_knew_it_then(chrome: Browser, city: Ridelog) -> None:
+    """Given pings of before an instant that came after it, then the axes differ, and the page says by how much."""
+    times = ride(city, "anna", latitude=41.39)
+    instant_ms = int(time.time() * 1000)
+    known = on_axis(city, "anna", instant_ms, "known")
+    late = {"rider_id": "anna", "latitude": 41.41, "longitude": 2.17, "event_timestamp_ms": instant_ms - 100}
+    position = city.post([{**late, "accuracy_meters": 5.0}])["position"]
+    eventually(lambda: city.http.get("/riders/anna/speed").json()["position"] >= position)
+    assert known["event_timestamp_ms"] == times[-1]
+    with signed_in(chrome, city) as page:
+        wait_on_map(page, "anna")
+        find(page, "anna")
+        page.get_by_role("combobox", name="Axis").select_option("known")
+        page.get_by_label("Go to").fill(local_time(page, instant_ms))
+        until(page, "([id, ms]) => window.ridelogMap.riders.get(id)?.ms === ms", ["anna", times[-1]])
+        expect(page.locator(".past")).to_contain_text("as known then")
+        page.get_by_label("Menu").click()
+        page.get_by_role("button", name="What differs").click()
+        row = page.locator(".differences li", has_text="anna")
+        expect(row).to_contain_text("m apart")
+        page.locator(".differences select").select_option("event")
+        expect(row).to_contain_text("older here")
+        here = on_map(page, "anna")
+        page.get_by_role("combobox", name="Axis").select_option("event")
+        until(page, "([id, before]) => window.ridelogMap.riders.get(id)?.at[1] !== before[1]", ["anna", here])
+
+
+def on_axis(city: Ridelog, rider: str, at_ms: int, axis: str) -> dict[str, Any]:
+    items = city.http.get("/riders", params={"at": at_ms, "axis": axis}).json()["items"]
+    return dict(next(each for each in items if each["rider_id"] == rider))
+
+
+def local_time(page: Page, ms: int) -> str:
+    """The instant as a field of date and time takes it, in the browser's zone, to the millisecond."""
+    text = "ms => new Date(ms - new Date(ms).getTimezoneOffset() * 60000).toISOString().slice(0, 23)"
+    return str(page.evaluate(text, ms))
+
+
+def test_an_order_that_was_picked_up_before_it_was_known_is_listed(chrome: Browser, city: Ridelog) -> None:
+    """Given a pick-up that a phone reported after an instant, then its order differs by the stage of each axis."""
+    place = {"latitude": 41.39, "longitude": 2.17}
+    body = {"order_id": "offline", "restaurant": place, "customer": place, "time_zone": "UTC", "currency": "EUR"}
+    assert city.http.post("/deliveries", json=body).status_code == 201
+    assert city.http.post("/deliveries/offline/assign", json={"rider_id": "offline rider"}).status_code == 200
+    instant_ms = int(time.time() * 1000) + 1
+    eventually(lambda: int(time.time() * 1000) > instant_ms, what="the instant has passed")
+    assert known_orders(city, instant_ms) == {"offline": "assigned"}
+    answer = city.http.post("/deliveries/offline/pickup", json={"at": instant_ms - 1})
+    assert answer.status_code == 200, answer.text
+    with signed_in(chrome, city, f"/?at={instant_ms}&axis=known") as page:
+        expect(page.locator(".past")).to_contain_text("as known then")
+        page.keyboard.press("d")
+        row = page.locator(".differences li", has_text="offline")
+        expect(row).to_contain_text("assigned here, picked up there")
+        page.get_by_role("button", name="Now").click()
+        expect(page.locator(".differences")).to_contain_text("Now is the same on each axis")
+
+
+def known_orders(city: Ridelog, at_ms: int) -> dict[str, str]:
+    """The orders that were known to be open, once the read model has them."""
+
+    def read() -> dict[str, str]:
+        items = city.http.get("/orders", params={"at": at_ms, "axis": "known"}).json()["items"]
+        return {each["order_id"]: each["status"] for each in items}
+
+    eventually(lambda: bool(read()), what="the order is in the read model")
+    return read()
