@@ -28,7 +28,7 @@ function StatementView({ id, page }) {
       <dl class="facts"><${Fact} name="total" value=${`${one.total} ${one.currency}`} /><${Fact} name="week" value=${one.status} />
         <${Fact} name="payouts" value=${text.count(one.payouts)} /><${Fact} name="adjustments" value=${text.count(one.adjustments)} /></dl>
       <ul class="problems entries">${one.entries.map((/** @type {any} */ entry) => html`<li key=${entry.entry_id}>
-        <b>${entry.amount} ${one.currency}</b> ${text.words(entry.kind)}, ${text.day(entry.ended_at_ms)} ${text.clock(entry.ended_at_ms)}
+        <b>${entry.amount} ${one.currency}</b> <button class="link" onClick=${() => page.open("payout", entry.entry_id)}>${text.words(entry.kind)}</button>, ${text.day(entry.ended_at_ms)} ${text.clock(entry.ended_at_ms)}
         ${entry.order_id && html`, <button class="link" onClick=${() => page.open("order", entry.order_id)}><${Id} id=${entry.order_id} /></button>`}
         <details><summary>${entry.items.length} items</summary><ul>${entry.items.map((/** @type {any} */ item, /** @type {number} */ n) => html`<li key=${n}>
           ${text.words(String(item.item ?? item.kind ?? item.code ?? "item"))} <b>${amountOf(item, one.currency, one.minor_digits)}</b>
