@@ -44,9 +44,13 @@ class DemoBreak(msgspec.Struct):
 
 
 class DemoBreaks:
-    """One break at a time, in a thread. ``is_well`` says whether the whole pipeline is."""
+    """One break at a time, in a thread.
 
-    def __init__(self, data_dir: Path, is_well: Callable[[], bool]) -> None:
+    ``is_well`` says whether the whole pipeline is, by a measurement later than an instant (epoch milliseconds): one
+    of before the break would call the part well again at once.
+    """
+
+    def __init__(self, data_dir: Path, is_well: Callable[[int], bool]) -> None:
         self._data_dir = data_dir
         self._is_well = is_well
         self._breaks: deque[DemoBreak] = deque(maxlen=MAX_BREAKS)
@@ -83,7 +87,11 @@ class DemoBreaks:
             time.sleep(DELAY_S)
             began = time.monotonic()
             self._do(process, broken.how)
-            while not (self._has_come_back(process, broken.how) and self._is_well()):
+            came_back_ms: int | None = None
+            while came_back_ms is None or not self._is_well(came_back_ms):
+                if came_back_ms is None and self._has_come_back(process, broken.how):
+                    came_back_ms = now_ms()
+                    continue
                 if time.monotonic() - began > RECOVERED_WITHIN_S:
                     broken.problem = f"not all is well after {RECOVERED_WITHIN_S:.0f} s: see `status` and the logs"
                     return

@@ -38,14 +38,15 @@ class DemoControl:
         return dict(msgspec.to_builtins(broken))
 
 
-def _well(url: str) -> Callable[[], bool]:
-    """Whether the server answers that every stage is connected and none needs a person."""
+def _well(url: str) -> Callable[[int], bool]:
+    """Whether every stage is connected and none needs a person, as measured later than an instant (epoch ms)."""
 
-    def is_well() -> bool:
+    def is_well(after_ms: int) -> bool:
         try:
             with httpx.Client(base_url=url, timeout=WELL_TIMEOUT_S, trust_env=False) as http:
                 ready = http.get("/health/ready").status_code == httpx.codes.OK
-                return ready and bool(http.get("/pipeline").json().get("good"))
+                pipeline = http.get("/pipeline").json()
+                return ready and bool(pipeline.get("good")) and pipeline.get("at_ms", 0) > after_ms
         except (httpx.HTTPError, ValueError):
             return False
 

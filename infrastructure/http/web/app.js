@@ -65,7 +65,7 @@ function App() {
   useEffect(() => { if (denied) forgetSession(); }, [denied]);
   const { pipeline, rates, problem: pipelineProblem } = usePipeline(!denied, session, failed);
   const link = useLiveCity({ on: !denied, session, live, map, onShown: setCounts, onDenied: () => setDenied(true) });
-  useTraffic(!denied, session, map, (error) => failed(error, setProblem));
+  useTraffic(!denied, session, map, (error) => failed(error, setProblem), () => setProblem(""));
   usePastCity({
     on: !denied, session, place, map,
     onShown: (city) => {

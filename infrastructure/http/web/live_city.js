@@ -58,11 +58,13 @@ export function useLiveCity({ on, session, live, map, onShown, onDenied }) {
 }
 
 /** Shows the newest traffic on the map, every ten seconds. @param {boolean} on @param {number} session
- * @param {import("./map/city_map.js").CityMap | null} map @param {(error: unknown) => void} failed */
-export function useTraffic(on, session, map, failed) {
+ * @param {import("./map/city_map.js").CityMap | null} map @param {(error: unknown) => void} failed
+ * @param {() => void} onRead called after each read: what had failed works again */
+export function useTraffic(on, session, map, failed, onRead) {
   useEvery(on && map !== null, TRAFFIC_MS, async () => {
     try {
       map?.setTraffic(await request("traffic?outlines=true"));
+      onRead();
     } catch (error) {
       if (!(error instanceof ApiProblem) || error.code !== "city_unavailable") failed(error);
     }

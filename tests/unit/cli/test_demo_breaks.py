@@ -24,7 +24,7 @@ def record(data_dir: Path, name: str, pid: int, start_id: str | None = None) -> 
 
 
 def test_only_what_the_demo_itself_has_started_can_be_broken(tmp_path: Path) -> None:
-    breaks = DemoBreaks(tmp_path, lambda: True)
+    breaks = DemoBreaks(tmp_path, lambda _since_ms: True)
     with pytest.raises(UserError, match="does not run now"):
         breaks.begin("redis", "kill")
     record(tmp_path, "api", os.getpid())
@@ -38,7 +38,13 @@ def test_a_killed_part_is_back_once_it_runs_again_and_all_is_well(tmp_path: Path
     well = False
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     record(tmp_path, "tailer", child.pid)
-    breaks = DemoBreaks(tmp_path, lambda: well)
+    asked: list[int] = []
+
+    def is_well(since_ms: int) -> bool:
+        asked.append(since_ms)
+        return well
+
+    breaks = DemoBreaks(tmp_path, is_well)
     broken = breaks.begin("tailer", "kill")
     with pytest.raises(UserError, match="wait until it is back"):
         breaks.begin("tailer", "kill")
@@ -47,13 +53,14 @@ def test_a_killed_part_is_back_once_it_runs_again_and_all_is_well(tmp_path: Path
     assert broken.back_after_s is None
     well = True
     eventually(lambda: broken.back_after_s is not None, what="the break is over")
+    assert asked[0] >= broken.at_ms
     child.communicate()
 
 
 def test_a_pid_that_belongs_to_another_process_by_now_is_not_killed(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     record(tmp_path, "tailer", child.pid, "another start")
-    broken = DemoBreaks(tmp_path, lambda: True).begin("tailer", "kill")
+    broken = DemoBreaks(tmp_path, lambda _since_ms: True).begin("tailer", "kill")
     record(tmp_path, "tailer", child.pid)
     eventually(lambda: broken.back_after_s is not None, what="the break is over")
     assert child.poll() is None
