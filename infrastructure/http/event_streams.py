@@ -12,6 +12,7 @@ from litestar.types import Receive, Scope, Send
 
 from infrastructure.http.errors import ApiError
 from infrastructure.http.sessions import SESSION_CHECK
+from infrastructure.observability.metrics import STREAMS, STREAMS_CAPACITY
 
 EVENT_STREAM: Final = "text/event-stream"
 HEARTBEAT_INTERVAL_S: Final = 15.0
@@ -42,6 +43,9 @@ class OpenStreams:
         self._open = 0
         self._on_stop: list[Callable[[], None]] = []
         self.stopping = False
+        # Also 0: the gauge would else keep what a process that was killed had open.
+        STREAMS.set(0)
+        STREAMS_CAPACITY.set(max_open)
 
     @property
     def open(self) -> int:
@@ -64,11 +68,15 @@ class OpenStreams:
         if self.stopping or self._open >= self._max_open:
             why = "the server stops" if self.stopping else f"{self._max_open} streams are open: RIDELOG_MAX_STREAMS"
             raise ApiError(503, "too_many_streams", f"{why}; connect again later", {"Retry-After": "1"})
-        self._open += 1
+        self._change(1)
         try:
             yield
         finally:
-            self._open -= 1
+            self._change(-1)
+
+    def _change(self, by: int) -> None:
+        self._open += by
+        STREAMS.set(self._open)
 
 
 def wants_stream(accept: str) -> bool:

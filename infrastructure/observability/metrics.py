@@ -68,6 +68,8 @@ HTTP_REFUSED = Counter(
     "Requests that the HTTP server rejected before any route, and connections closed without an answer, by code",
     ("code",),
 )
+STREAMS = named_gauge("ridelog_http_streams", "Server-Sent Event streams that are open")
+STREAMS_CAPACITY = named_gauge("ridelog_http_streams_capacity", "Streams that may be open before the next one gets 503")
 QUEUE = named_gauge("ridelog_ingest_queue_pings", "Pings that wait to be committed")
 QUEUE_CAPACITY = named_gauge("ridelog_ingest_queue_capacity_pings", "Pings that may wait before requests are rejected")
 COMMIT_SECONDS = Histogram("ridelog_commit_seconds", "Time of one group commit", buckets=_SECONDS)

@@ -11,6 +11,7 @@ import pytest
 from infrastructure.http.errors import ApiError
 from infrastructure.http.event_streams import EventStream, OpenStreams
 from infrastructure.http.sessions import SESSION_CHECK
+from infrastructure.observability import metrics
 
 
 class SessionChecks:
@@ -64,3 +65,26 @@ def test_a_stream_ends_when_its_session_has_ended(status: int) -> None:
 def test_a_check_that_fails_otherwise_is_an_error_and_ends_the_stream() -> None:
     with pytest.raises(IndexError):
         served({"state": {SESSION_CHECK: SessionChecks()}})
+
+
+def test_the_metric_counts_the_streams_that_are_open_and_a_refused_one_is_none() -> None:
+    """Given room for two, when streams open, one is refused and all end, then the metric is 0, 1, 2, 2, 1 and 0."""
+    streams = OpenStreams(2)
+    seen = [metrics.STREAMS._value.get()]
+    with streams.place():
+        seen.append(metrics.STREAMS._value.get())
+        with streams.place():
+            seen.append(metrics.STREAMS._value.get())
+            with pytest.raises(ApiError), streams.place():
+                raise AssertionError("there is room for two")
+            seen.append(metrics.STREAMS._value.get())
+        seen.append(metrics.STREAMS._value.get())
+    seen.append(metrics.STREAMS._value.get())
+    assert seen == [0, 1, 2, 2, 1, 0]
+    assert metrics.STREAMS_CAPACITY._value.get() == 2
+
+
+def test_a_process_that_starts_reports_no_stream_of_the_one_before() -> None:
+    metrics.STREAMS.set(7)
+    OpenStreams(3)
+    assert metrics.STREAMS._value.get() == 0
