@@ -90,7 +90,7 @@ function App() {
   useKeys({ page, playing, onPlay: setPlaying, on: !denied });
 
   return html`
-    <main class=${place.panel ? "with-panel" : ""}>
+    <main class=${place.panel ? "with-panel" : ""} inert=${denied}>
       <header>
         <h1>Ridelog</h1>
         <${Strip} pipeline=${pipeline} rates=${rates} problem=${pipelineProblem || problem} link=${link} />
