@@ -135,7 +135,6 @@ class Jobs:
             world.wait_checkpoint(speed)
             oldest = world.oldest_checkpoint(self._ids[speed])
             world.cancel(self._ids[speed])
-            world.restart_ended_taskmanagers()
             self._submit(speed, "--restore", oldest)
         else:
             raise ValueError(fault)

@@ -31,6 +31,7 @@ from tests.support.servers.servers import UNDURABLE, running
 from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
 from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.steady_load import BackgroundThread
 
 WITHIN_S = 100.0
 """On a quiet machine a job starts within 20 s, and is restored within 15 s."""
@@ -103,27 +104,23 @@ class FlinkOnServers(World):
         """kill -9 of the JobManager, which forgets all jobs; then it is started again."""
         self.jobmanager.kill()
         self.jobmanager.start()
-        eventually(
-            lambda: self.jobmanager.overview().get("taskmanagers") == len(self.taskmanagers),
-            within_s=WITHIN_S,
-            what="the TaskManagers register with the new JobManager",
-        )
+        self._wait_registered()
 
     def kill_taskmanager(self, chance: Random) -> None:
-        """kill -9 of a TaskManager with its Python workers; then it is started again."""
-        one = chance.choice(self.taskmanagers)
-        one.kill()
-        one.start()
+        """kill -9 of a TaskManager with its Python workers; its supervisor starts it again."""
+        chance.choice(self.taskmanagers).kill()
 
     def kill_python_worker(self, chance: Random) -> None:
         """kill -9 of one Python worker."""
         os.kill(chance.choice(self.python_workers()).pid, signal.SIGKILL)
 
-    def restart_ended_taskmanagers(self) -> None:
-        """Start again what a cancel has ended (a fault of Flink 2.3), as a supervisor does."""
-        for one in self.taskmanagers:
-            if not one.is_alive():
-                one.start()
+    def _wait_registered(self) -> None:
+        wanted = len(self.taskmanagers)
+        eventually(
+            lambda: self.jobmanager.overview().get("taskmanagers") == wanted,
+            within_s=WITHIN_S,
+            what="the TaskManagers register with the JobManager",
+        )
 
     def python_workers(self) -> list[psutil.Process]:
         """The Python workers of all TaskManagers, without the programs that only start them."""
@@ -137,6 +134,20 @@ class FlinkOnServers(World):
 
     def taskmanager_pids(self) -> list[int]:
         return [one.pid for one in self.taskmanagers if one.pid is not None]
+
+
+class TaskManagerSupervisor(BackgroundThread):
+    """Starts TaskManagers that have ended, as a service manager does: one that loses its jobs may end (Flink 2.3)."""
+
+    def __init__(self, taskmanagers: Sequence[TaskManager]) -> None:
+        super().__init__("supervisor of TaskManagers")
+        self._taskmanagers = taskmanagers
+
+    def run(self) -> None:
+        for _ in self.every(1.0):
+            for one in self._taskmanagers:
+                if not one.is_alive():
+                    one.spawn()
 
 
 def dumps(backends: Backends, name: str, generation: int) -> list[ShardDump]:
@@ -187,4 +198,5 @@ def flink_on_servers(
             environment = one.settings.environment()
             taskmanager = TaskManager(folder / "flink", one.jobmanager, number, environment, SLOTS_PER_TASKMANAGER)
             one.taskmanagers.append(stack.enter_context(running(taskmanager)))
+        stack.enter_context(TaskManagerSupervisor(one.taskmanagers))
         yield one
