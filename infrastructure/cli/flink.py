@@ -67,8 +67,10 @@ def submit(
         client = FlinkClient(
             FlinkEnvironment(environment or APP_FOLDER / FOLDER), url_of_settings(settings), APP_FOLDER
         )
-        for name in projections:
-            job_id = client.submit(Submission(name, parallelism, restore), settings.environment())
+        # One program for all: to start Flink's client costs more than a job.
+        submission = Submission(projections[0], parallelism, restore, arguments=tuple(projections))
+        job_ids = client.submit_all(submission, settings.environment(), len(projections))
+        for name, job_id in zip(projections, job_ids, strict=True):
             echo(f"{name}: submitted as {job_id}")
             if settings.projections is None or name in settings.projections.split(","):
                 echo(f"  `serve` may follow {name} too: leave it out of RIDELOG_PROJECTIONS")

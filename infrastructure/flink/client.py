@@ -50,6 +50,10 @@ class FlinkClient:
 
         Raises UserError if the environment is missing, or the cluster does not take the job.
         """
+        return self.submit_all(submission, settings, 1)[0]
+
+    def submit_all(self, submission: Submission, settings: Mapping[str, str], jobs: int) -> list[str]:
+        """Submit the ``jobs`` of one program, and return their ids. Raises UserError as ``submit`` does."""
         if (lacking := self._environment.missing()) is not None:
             raise UserError(lacking)
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
@@ -61,15 +65,17 @@ class FlinkClient:
                 cwd=self._checkout,
                 capture_output=True,
                 text=True,
-                timeout=SUBMIT_TIMEOUT_S,
+                timeout=SUBMIT_TIMEOUT_S * jobs,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise UserError(f"Flink's client has not submitted the job after {SUBMIT_TIMEOUT_S:.0f} s") from error
-        found = _SUBMITTED.search(done.stdout)
-        if found is None:
-            raise UserError(f"the job was not submitted: {_reason(done.stdout + done.stderr)}")
-        return found[1]
+            waited_s = SUBMIT_TIMEOUT_S * jobs
+            raise UserError(f"Flink's client has not submitted the job after {waited_s:.0f} s") from error
+        found: list[str] = _SUBMITTED.findall(done.stdout)
+        if len(found) < jobs:
+            which = "the job was" if jobs == 1 else f"{jobs - len(found)} of {jobs} jobs were"
+            raise UserError(f"{which} not submitted: {_reason(done.stdout + done.stderr)}")
+        return found
 
     def command(self, submission: Submission) -> Sequence[str]:
         """The command line of Flink's client."""

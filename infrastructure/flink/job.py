@@ -28,10 +28,12 @@ from projections.digest.digest import fold_digest
 
 
 def main() -> None:
-    """Submit the job of the projection that the first argument names."""
+    """Submit the job of each projection that the arguments name. To start this program costs more than a job."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("projection")
-    submit(Settings.load(), parser.parse_args().projection)
+    parser.add_argument("projections", nargs="+")
+    settings = Settings.load()
+    for name in parser.parse_args().projections:
+        submit(settings, name)
 
 
 def submit(settings: Settings, name: str, query: Callable[[int], str] = batches_query) -> None:

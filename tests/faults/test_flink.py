@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -107,8 +107,7 @@ class Jobs:
         self._copies: list[str] = []
 
     def start(self) -> None:
-        for name in self._world.names:
-            self._submit(name)
+        self._submit(self._world.names)
 
     def inject(self, fault: str) -> None:
         """Inject one of FAULTS; returns when its cause is over."""
@@ -122,20 +121,20 @@ class Jobs:
         elif fault == "topic truncated":
             self._truncate()
         elif fault == "second copy of each job":
-            self._copies = [world.submit_copy(name) for name in world.names]
+            self._copies = world.submit_copies(world.names)
             for job_id in self._copies:
                 world.wait_running(job_id)
         elif fault == "JobManager killed":
             newest = world.wait_checkpoint(speed)
             self._copies.clear()
             world.kill_jobmanager()
-            for name in world.names:
-                self._submit(name, *(("--restore", newest) if name == speed else ()))
+            self._submit([speed], "--restore", newest)
+            self._submit([name for name in world.names if name != speed])
         elif fault == "older checkpoint restored":
             world.wait_checkpoint(speed)
             oldest = world.oldest_checkpoint(self._ids[speed])
             world.cancel(self._ids[speed])
-            self._submit(speed, "--restore", oldest)
+            self._submit([speed], "--restore", oldest)
         else:
             raise ValueError(fault)
 
@@ -144,9 +143,11 @@ class Jobs:
         for job_id in (*self._copies, *self._ids.values()):
             self._world.cancel(job_id)
 
-    def _submit(self, name: str, *options: str) -> None:
-        self._ids[name] = self._world.submit(name, *options)
-        self._world.wait_running(self._ids[name])
+    def _submit(self, names: Sequence[str], *options: str) -> None:
+        submitted = self._world.submit(names, *options)
+        self._ids |= submitted
+        for job_id in submitted.values():
+            self._world.wait_running(job_id)
 
     def _truncate(self) -> None:
         """Delete all records of the topic, those too that no subtask has read."""

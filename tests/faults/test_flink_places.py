@@ -92,7 +92,7 @@ def test_no_read_fails_is_empty_or_goes_back_while_runner_and_flink_change_place
             ):
                 began = time.monotonic()
                 wait_for_more(load)
-                jobs = [world.submit(name) for name in NAMES]
+                jobs = world.submit(NAMES).values()
                 places.wait_followed(on_flink=True)
                 first.close()
                 wait_for_more(load)

@@ -62,17 +62,19 @@ class FlinkOnServers(World):
             super().settings, flink_url=self.jobmanager.url, flink_checkpoint_ms=CHECKPOINT_MS
         )
 
-    def submit(self, name: str, *options: str) -> str:
-        """Run ``flink submit``, as a person does. Returns the id of the job."""
-        done = self.ridelog.cli("flink", "submit", name, "--parallelism", str(PARALLELISM), *options, timeout_s=300)
-        found = _SUBMITTED.search(done.stdout)
-        assert found is not None, done.stdout + done.stderr
-        return found[1]
+    def submit(self, names: Sequence[str], *options: str) -> dict[str, str]:
+        """Run ``flink submit``, as a person does. Returns the id of each job by projection."""
+        arguments = ("flink", "submit", *names, "--parallelism", str(PARALLELISM), *options)
+        done = self.ridelog.cli(*arguments, timeout_s=300)
+        found = _SUBMITTED.findall(done.stdout)
+        assert len(found) == len(names), done.stdout + done.stderr
+        return dict(zip(names, found, strict=True))
 
-    def submit_copy(self, name: str) -> str:
-        """Submit a second job of a projection, which ``flink submit`` refuses to do."""
+    def submit_copies(self, names: Sequence[str]) -> list[str]:
+        """Submit a second job of each projection, which ``flink submit`` refuses to do."""
         client = FlinkClient(FlinkEnvironment(ROOT / FOLDER), self.jobmanager.url, ROOT)
-        return client.submit(Submission(name, PARALLELISM), self.settings.environment())
+        submission = Submission(names[0], PARALLELISM, arguments=tuple(names))
+        return client.submit_all(submission, self.settings.environment(), len(names))
 
     def cancel(self, job_id: str) -> None:
         """Cancel the job, and wait until it has ended."""
