@@ -30,7 +30,7 @@ RIDERS = 2_000 if whole() else 200
 PREFILL = 100_000 if whole() else 5_000
 PINGS_PER_S = int(os.environ.get("RIDELOG_TEST_FLINK_PINGS_PER_S", "1000" if whole() else "100"))
 READS_PER_S = 100 if whole() else 40
-PINGS_OF_A_PHASE = 30_000 if whole() else 1_000
+PINGS_OF_A_PHASE = 10_000 if whole() else 1_000
 """Pings that each engine follows alone, at least."""
 
 
