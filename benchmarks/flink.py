@@ -5,7 +5,7 @@ python -m benchmarks.flink [--events N] [--riders N]
 Events are recorded and published while an engine runs; another program does that, and its CPU is not counted. The
 runner is measured first and last, because the hour changes too. In between the job runs with gathered columns on one
 and two TaskManagers, gathers for a shorter and a longer time, hands each batch to Python alone, and calls Python once
-an event. At the end a generation is filled from the event store by the runner's processes and by a bounded job.
+an event. A generation is filled from the event store by the runner's processes and by a bounded job, too.
 Needs `make flink`, Java 17 and Maven.
 """
 
@@ -68,13 +68,14 @@ class Variant(NamedTuple):
 
 
 COLUMNS = Variant("Flink")
+ONE_CALL_VARIANT = Variant("Flink, one call an event", program=ONE_CALL)
 VARIANTS = (
     COLUMNS,
+    ONE_CALL_VARIANT,
     Variant("Flink, two TaskManagers", taskmanagers=2),
-    Variant("Flink, gathers 50 ms", settings={"flink_gather_ms": 50}),
     Variant("Flink, gathers 1 s", settings={"flink_gather_ms": 1_000}),
     Variant("Flink, bundles of one batch", settings={"flink_bundle_batches": 1}),
-    Variant("Flink, one call an event", program=ONE_CALL),
+    Variant("Flink, gathers 50 ms", settings={"flink_gather_ms": 50}),
 )
 
 
@@ -163,10 +164,11 @@ def main() -> None:
             events = options.events // (ONE_CALL_SHARE if variant.program == ONE_CALL else 1)
             with flink.with_taskmanagers(variant.taskmanagers, PARALLELISM), flink.job(variant):
                 figures |= measured(variant.label, log, events, flink.cpu, servers)
+            if variant is COLUMNS:
+                figures |= rebuilds(flink, log, servers)
         with runner(settings) as cpu:
             figures |= measured("runner, last", log, options.events, cpu, servers)
         assert log.stored(SPEED) == log.folded(SPEED), "the states differ from the pure fold"
-        figures |= rebuilds(flink, log, servers)
         log.close()
     report("flink", figures | ratios(figures), TARGETS)
 
@@ -203,7 +205,7 @@ def ratios(figures: Mapping[str, float]) -> dict[str, float]:
     runners = (total("runner") + total("runner, last")) / 2
     return {
         RATIO: total(COLUMNS.label) / runners,
-        ONE_CALL_RATIO: total(VARIANTS[-1].label) / total(COLUMNS.label),
+        ONE_CALL_RATIO: total(ONE_CALL_VARIANT.label) / total(COLUMNS.label),
         REBUILD_RATIO: figures[FLINK_REBUILD] / figures["rebuild by processes: CPU µs an event"],
     }
 
@@ -262,6 +264,7 @@ def rebuilds(flink: FlinkUnderTest, log: PublishedLog, servers: Servers) -> dict
     with flink.with_taskmanagers(1, PARALLELISM):
         there = FoldOnFlink(flink.client, flink.cluster, flink.settings.environment(), SPEED.name, PARALLELISM)
         filled("rebuild on Flink", lambda: sum(flink.cpu().values()), lambda: there.fill(3, targets, lambda: None))
+    print({label: round(value, 1) for label, value in figures.items()}, flush=True)
     assert log.stored(SPEED, 2) == log.stored(SPEED, 3) == log.stored(SPEED), "the rebuilt states differ"
     return figures
 
