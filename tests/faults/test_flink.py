@@ -84,7 +84,13 @@ class RecordedLoad(BackgroundThread):
             self.identities |= {(event.aggregate_key, event.event_time_ms, str(event.event_id)) for event in events}
             self.recorded += count
             if self.recorded % (CHUNK * 10) == 0:
-                eventually(lambda: self._ahead() < MAX_BEHIND, within_s=500, every_s=1.0, what="Flink keeps up")
+                self._wait_for_flink()
+
+    def _wait_for_flink(self) -> None:
+        """Wait until Flink has caught up. It may take as long as a fault does: the end of the test has a limit."""
+        for _ in self.every(1.0):
+            if self._ahead() < MAX_BEHIND:
+                return
 
     def _ahead(self) -> int:
         try:
