@@ -28,7 +28,7 @@ from tests.support.worlds.ridelog import Ridelog, ridelog
 
 DELIVERIES = int(os.environ.get("RIDELOG_TEST_DELIVERIES", "100000")) if whole() else 40
 DELIVERIES_EACH = 100 if DELIVERIES >= 10_000 else 10
-PING_INTERVAL_S = 30 if DELIVERIES >= 10_000 else 10
+PING_INTERVAL_S = 30 if DELIVERIES >= 1_000 else 10
 """A proof of that size is of payments, not of pings: 5 pings a delivery still make steps, late ones and adjustments."""
 PROVIDER = "provider"
 PROGRAMS = ("api", "tailer", "projections", "city", "postgres", "redis", "kafka", "payments")
