@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,11 +24,3 @@ def test_a_ping_goes_through_and_the_password_is_in_no_log(tmp_path: Path, kafka
     assert f"external server: sasl_ssl://{node.sasl}" in output
     assert escaped not in output
     assert PASSWORD not in output
-
-
-def test_an_open_broker_with_tokens_is_reported_at_the_start_and_in_status(tmp_path: Path) -> None:
-    with ridelog(tmp_path / "data", tokens="admin=hunter2-hunter2-hunter2") as one:
-        warned = (tmp_path / "data.serve.log").read_text().count("the embedded Kafka broker has no login")
-        shown = json.loads(one.ask("status", "--json").stdout)
-    assert warned == 1
-    assert "open to each local user" in next(line["state"] for line in shown["stages"] if line["stage"] == "kafka")

@@ -1,7 +1,8 @@
-"""Tokens and roles of the HTTP API."""
+"""Tokens and roles of the HTTP API, and what is open beside it."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -100,6 +101,13 @@ def test_no_token_is_in_any_log(guarded: Ridelog) -> None:
     for log in (guarded.data_dir / "logs").iterdir():
         assert "-secret" not in log.read_text(errors="replace"), log
     assert "-secret" not in guarded.cli("config", "show").stdout
+
+
+def test_an_open_broker_with_tokens_is_reported_at_the_start_and_in_status(guarded: Ridelog) -> None:
+    output = guarded.data_dir.with_name(f"{guarded.data_dir.name}.serve.log").read_text()
+    assert output.count("the embedded Kafka broker has no login") == 1
+    shown = json.loads(guarded.ask("status", "--json").stdout)
+    assert "open to each local user" in next(line["state"] for line in shown["stages"] if line["stage"] == "kafka")
 
 
 def test_off_loopback_without_tokens_serve_refuses_to_start(tmp_path: Path) -> None:
