@@ -74,28 +74,21 @@ def test_a_stop_signal_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> 
     assert all_ended(started)
 
 
-def test_a_killed_demo_leaves_nothing_behind(tmp_path: Path) -> None:
-    data_dir = tmp_path / "demo"
-    demo = start_demo(data_dir)
-    started = wait_running(demo, data_dir)
-    demo.kill()
-    demo.communicate(timeout=scaled_s(10))
-    eventually(lambda: all_ended(started), within_s=40, what="serve has stopped everything")
-
-
-def test_a_failure_shows_the_log_and_exits_non_zero(tmp_path: Path) -> None:
+def test_a_second_demo_of_a_directory_fails_with_the_log_and_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
     data_dir = tmp_path / "demo"
     first = start_demo(data_dir)
     try:
-        wait_running(first, data_dir)
+        started = wait_running(first, data_dir)
         second = start_demo(data_dir)
         _, errors = second.communicate(timeout=scaled_s(60))
         assert second.returncode == 1
         assert "in use by pid" in errors
         assert errors.splitlines()[-1].startswith("error: ")
+        assert not all_ended(started), "the first one runs on"
     finally:
-        first.terminate()
-        first.communicate(timeout=scaled_s(60))
+        first.kill()
+        first.communicate(timeout=scaled_s(10))
+    eventually(lambda: all_ended(started), within_s=40, what="serve has stopped everything")
 
 
 def check_simulated(ridelog: Ridelog, summary: dict[str, Any], truth: Path) -> None:
