@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,6 +38,12 @@ class Failing(NamedTuple):
 
     retry_at: float
     delays: RetryDelays
+
+
+def samples_of(beats: int, progress: Mapping[int, tuple[int, int]]) -> dict[int, WorkSample]:
+    """The samples of generations that one thread drives: ``progress`` has events applied, and lag, of each."""
+    beats += sum(applied for applied, _ in progress.values())
+    return {number: WorkSample(beats, applied, lag) for number, (applied, lag) in progress.items()}
 
 
 class PartitionWorker:
@@ -86,12 +92,13 @@ class PartitionWorker:
     def samples(self) -> dict[int, WorkSample]:
         """The progress of each generation, for the watchdog; callable from any thread.
 
-        A worker that Flink does not call does not hang: that its events wait shows by their lag.
+        A worker that Flink does not call does not hang: that its events wait shows by their lag. Nor does a generation
+        hang that waits in the same thread while another one catches up, so what any of them applies is a beat of all.
         """
         if not self._is_called:
             self._beats += 1
         found = [(number, driver.progress()) for number, driver in list(self._drivers.items())]
-        return {number: WorkSample(self._beats, applied, lag) for number, (applied, lag) in found}
+        return samples_of(self._beats, dict(found))
 
     def counted(self, what: str) -> int:
         """A counter of the served generation since it connected, or its ``lag``; callable from any thread."""

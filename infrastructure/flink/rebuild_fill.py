@@ -9,10 +9,12 @@ from pathlib import Path
 
 from infrastructure.errors import UserError
 from infrastructure.flink.client import FlinkClient, Submission
-from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, FlinkCluster
+from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, ClusterUnavailable, FlinkCluster
 from infrastructure.process_pool import OnTick
 
 POLL_INTERVAL_S = 0.5
+MAX_CANCEL_POLLS = 240
+"""A job that is cancelled ends within seconds; one that has not after two minutes hangs."""
 PROGRAM = Path(__file__).with_name("rebuild_job.py")
 
 
@@ -81,6 +83,21 @@ class FoldOnFlink:
         """
         for job in self._cluster.fills(self._name):
             self._on_note(f"cancelling the job {job.job_id} that a killed rebuild of {job.generation} has left")
-            self._cluster.cancel(job.job_id)
-            while self._cluster.state(job.job_id) in STATES_OF_A_RUNNING_JOB:
+            try:
+                self._cluster.cancel(job.job_id)
+            except ClusterUnavailable:
+                # It may have ended meanwhile.
+                if self._is_running(job.job_id):
+                    raise
+            for _ in range(MAX_CANCEL_POLLS):
+                if not self._is_running(job.job_id):
+                    break
                 self._sleep(POLL_INTERVAL_S)
+            else:
+                raise UserError(
+                    f"the job {job.job_id} of a killed rebuild does not end: restart the TaskManager that runs it, "
+                    "then run the command again"
+                )
+
+    def _is_running(self, job_id: str) -> bool:
+        return self._cluster.state(job_id) in STATES_OF_A_RUNNING_JOB

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from infrastructure.errors import UserError
 from infrastructure.settings.kafka_address import KafkaAddress
 
 HEADERS = ("eventType", "version", "position", "seq")
@@ -19,6 +21,7 @@ key itself, as PEM. In the first two a double quote or a backslash has a backsla
 _SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka.common"
 """The connector's jar relocates Kafka's classes."""
 _PROVIDER = "EnvVarConfigProvider"
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 BATCHES = """
 SELECT `partition`, {gathered}
@@ -99,8 +102,8 @@ def java_client(address: KafkaAddress) -> dict[str, str]:
     """The settings of Kafka's Java client. They become part of the job graph, as every option of a table does.
 
     So they have no secret: Kafka's own provider puts it in place where the client is made, from the environment of
-    JobManager and TaskManager. Raises OSError if a PEM file of certificates cannot be read: Flink gets the certificates
-    themselves, not paths of this machine.
+    JobManager and TaskManager. Flink gets the certificates themselves, not paths of this machine, and of a file that
+    also has a key the certificates alone. Raises OSError if such a file cannot be read, and UserError if it has none.
     """
     found = {"bootstrap.servers": address.servers, "security.protocol": address.protocol.upper()}
     if address.mechanism or address.certfile:
@@ -111,11 +114,11 @@ def java_client(address: KafkaAddress) -> dict[str, str]:
         found["sasl.mechanism"] = address.mechanism
         found["sasl.jaas.config"] = f"{_SHADED}.security.{module} required {login};"
     if address.cafile:
-        found |= {"ssl.truststore.type": "PEM", "ssl.truststore.certificates": _read(address.cafile)}
+        found |= {"ssl.truststore.type": "PEM", "ssl.truststore.certificates": _certificates(address.cafile)}
     if address.certfile:
         found |= {
             "ssl.keystore.type": "PEM",
-            "ssl.keystore.certificate.chain": _read(address.certfile),
+            "ssl.keystore.certificate.chain": _certificates(address.certfile),
             "ssl.keystore.key": _from_environment(CLIENT_KEY),
         }
     return found
@@ -125,9 +128,12 @@ def _from_environment(variable: str) -> str:
     return f"${{env:{variable}}}"
 
 
-def _read(path: str) -> str:
+def _certificates(path: str) -> str:
     with open(path, encoding="ascii") as file:
-        return file.read()
+        found = _CERTIFICATE.findall(file.read())
+    if not found:
+        raise UserError(f"{path} has no certificate: a PEM file has blocks that begin with -----BEGIN CERTIFICATE-----")
+    return "".join(f"{block}\n" for block in found)
 
 
 def _options(options: Mapping[str, str]) -> str:

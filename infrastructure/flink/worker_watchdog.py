@@ -5,9 +5,11 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from infrastructure.observability.watchdog import Watchdog, WorkSample, WorkState
@@ -30,13 +32,19 @@ class WatchedWorker(Protocol):
         ...
 
 
-def end_process() -> None:
-    """End this Python worker at once, with the stacks of its threads on standard error.
+def end_process(message: str) -> None:
+    """End this Python worker at once, with ``message`` and the stacks of its threads in a file of Flink's logs.
 
-    Flink then restarts the job from its last checkpoint, and the fences drop what comes twice.
+    Flink discards the standard error of its Python workers. It restarts the job from its last checkpoint, and the
+    fences drop what comes twice.
     """
-    faulthandler.dump_traceback()
-    os._exit(HUNG_EXIT_CODE)
+    try:
+        folder = Path(os.environ.get("FLINK_LOG_DIR") or tempfile.gettempdir())
+        with open(folder / f"ridelog-hung-worker-{os.getpid()}.log", "w", encoding="utf-8") as file:
+            print(message, file=file, flush=True)
+            faulthandler.dump_traceback(file)
+    finally:
+        os._exit(HUNG_EXIT_CODE)
 
 
 class WorkerWatchdog:
@@ -45,7 +53,7 @@ class WorkerWatchdog:
     def __init__(
         self,
         worker: WatchedWorker,
-        on_hung: Callable[[], None] = end_process,
+        on_hung: Callable[[str], None] = end_process,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``on_hung``: what ends a worker whose call does not return."""
@@ -78,11 +86,14 @@ class WorkerWatchdog:
                 continue
             self._worker.set_trouble(number, verdict.message, restart=verdict.give_up)
             if verdict.state is WorkState.HANGS and verdict.give_up:
-                log.error(
-                    "generation %d %s: this Python worker ends, and Flink restarts the job", number, verdict.message
-                )
-                self._on_hung()
+                message = f"generation {number} {verdict.message}: this Python worker ends, and Flink restarts the job"
+                log.error("%s", message)
+                self._on_hung(message)
 
     def _run(self) -> None:
         while not self._stop.wait(CHECK_INTERVAL_S):
-            self.check()
+            try:
+                self.check()
+            except Exception:
+                # The worker must not be left without a watchdog.
+                log.exception("the watchdog could not classify its worker; it tries again in a second")

@@ -94,3 +94,10 @@ def test_a_worker_names_the_addresses_that_its_taskmanager_lacks(monkeypatch: py
     monkeypatch.setenv("RIDELOG_REDIS_URL", "redis://h/0")
     monkeypatch.setenv("RIDELOG_KAFKA_BOOTSTRAP", "h:9092")
     assert worker_settings(32).topic_partitions == 32
+    monkeypatch.setenv("RIDELOG_KAFKA_BOOTSTRAP", "sasl_ssl://user:secret@h:9092?mechanism=PLAIN")
+    monkeypatch.setenv("KAFKA_USERNAME", "user")
+    monkeypatch.delenv("KAFKA_PASSWORD", raising=False)
+    with pytest.raises(UserError, match="lacks KAFKA_PASSWORD"):
+        worker_settings(32)
+    monkeypatch.setenv("KAFKA_PASSWORD", "secret")
+    assert worker_settings(32).topic_partitions == 32

@@ -53,7 +53,8 @@ def test_a_quote_in_a_value_ends_no_literal() -> None:
 
 def test_the_job_says_where_the_cluster_finds_login_and_key_and_has_neither(tmp_path: Path) -> None:
     for name in ("cert", "key"):
-        (tmp_path / f"{name}.pem").write_text(f"-----BEGIN {name}-----\n")
+        kind = {"cert": "CERTIFICATE", "key": "PRIVATE KEY"}[name]
+        (tmp_path / f"{name}.pem").write_text(f"-----BEGIN {kind}-----\nabc\n-----END {kind}-----\n")
     address = kafka_address("sasl_ssl://user:secret@broker:9093?mechanism=SCRAM-SHA-512")._replace(
         certfile=str(tmp_path / "cert.pem"), keyfile=str(tmp_path / "key.pem")
     )
@@ -62,7 +63,19 @@ def test_the_job_says_where_the_cluster_finds_login_and_key_and_has_neither(tmp_
     login = 'ScramLoginModule required username="${env:KAFKA_USERNAME}" password="${env:KAFKA_PASSWORD}";'
     assert found["sasl.jaas.config"].endswith(login)
     assert found["ssl.keystore.key"] == "${env:KAFKA_CLIENT_KEY}"
-    assert not any(part in value for part in ("secret", "BEGIN key", str(tmp_path)) for value in found.values())
+    assert not any(part in value for part in ("secret", "PRIVATE KEY", str(tmp_path)) for value in found.values())
+
+
+def test_regression_of_a_file_with_certificates_and_a_key_only_the_certificates_are_in_the_job(tmp_path: Path) -> None:
+    blocks = [
+        f"-----BEGIN {name}-----\n{name.lower()}\n-----END {name}-----\n" for name in ("CERTIFICATE", "PRIVATE KEY")
+    ]
+    both = tmp_path / "client.pem"
+    both.write_text(blocks[1] + blocks[0] + "a comment\n" + blocks[0])
+    address = kafka_address("ssl://broker:9093")._replace(certfile=str(both), keyfile=str(both), cafile=str(both))
+    found = java_client(address)
+    assert found["ssl.keystore.certificate.chain"] == found["ssl.truststore.certificates"] == 2 * blocks[0]
+    assert "PRIVATE KEY" not in records_table(source(address=address))
 
 
 def test_the_clients_of_the_connector_put_login_and_key_in_place() -> None:
@@ -89,10 +102,11 @@ def test_the_clients_of_the_connector_put_login_and_key_in_place() -> None:
 
 
 def test_certificates_are_given_to_flink_and_no_paths(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    certificate = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
+    (tmp_path / "ca.pem").write_text(certificate)
     address = PLAIN._replace(protocol="ssl", cafile=str(tmp_path / "ca.pem"))
     found = java_client(address)
-    assert found["ssl.truststore.certificates"] == "-----BEGIN CERTIFICATE-----\n"
+    assert found["ssl.truststore.certificates"] == certificate
     assert not any(str(tmp_path) in value for value in found.values())
 
 

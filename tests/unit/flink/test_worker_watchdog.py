@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from infrastructure.flink.worker_watchdog import CHECK_INTERVAL_S, WorkerWatchdog
-from infrastructure.observability.watchdog import END_AFTER_S, GIVE_UP_AFTER_S, STUCK_AFTER_S, WorkSample
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from infrastructure.flink.partition_worker import samples_of
+from infrastructure.flink.worker_watchdog import CHECK_INTERVAL_S, HUNG_EXIT_CODE, WorkerWatchdog
+from infrastructure.observability.watchdog import (
+    END_AFTER_S,
+    GIVE_UP_AFTER_S,
+    STUCK_AFTER_S,
+    Watchdog,
+    WorkSample,
+    WorkState,
+)
+from tests.support.time_limits import scaled_s
 
 
 class ScriptedWorker:
@@ -40,7 +55,8 @@ class Watched:
             self.watchdog.check()
             self.now_s += CHECK_INTERVAL_S
 
-    def _end(self) -> None:
+    def _end(self, message: str) -> None:
+        assert "Flink restarts the job" in message
         self.ended += 1
 
 
@@ -61,6 +77,50 @@ def test_a_worker_whose_events_wait_shows_it_and_connects_again() -> None:
     one.worker.sample = WorkSample(0, 6, lag=10)
     one.pass_time(1)
     assert (one.worker.trouble, one.ended) == ("", 0)
+
+
+def test_regression_a_generation_that_waits_while_another_one_catches_up_does_not_hang() -> None:
+    """One thread drives both; the call in which the first one fills from the log takes minutes."""
+    now_s, verdicts = 0.0, []
+    watchdog = Watchdog()
+    for applied in range(int(3 * END_AFTER_S)):
+        samples = samples_of(1, {1: (applied, 1_000), 2: (7, 1_000)})
+        verdicts.append(watchdog.observe("2", samples[2], now_s).state)
+        now_s += CHECK_INTERVAL_S
+    assert WorkState.HANGS not in verdicts
+    assert verdicts[-1] is WorkState.STUCK, "its events do wait"
+
+
+def test_a_worker_that_cannot_be_classified_once_stays_watched() -> None:
+    failed = threading.Event()
+
+    class FailsOnce(ScriptedWorker):
+        def samples(self) -> dict[int, WorkSample]:
+            if not failed.is_set():
+                failed.set()
+                raise RuntimeError("no sample")
+            seen_again.set()
+            return super().samples()
+
+    seen_again = threading.Event()
+    watchdog = WorkerWatchdog(FailsOnce(), lambda message: None)
+    watchdog.start()
+    assert seen_again.wait(scaled_s(20.0))
+    watchdog.stop()
+
+
+def test_a_worker_that_hangs_leaves_the_reason_and_its_stacks_beside_flinks_logs(tmp_path: Path) -> None:
+    program = "from infrastructure.flink.worker_watchdog import end_process; end_process('it hangs')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "FLINK_LOG_DIR": str(tmp_path)},
+        timeout=scaled_s(60.0),
+        check=False,
+    )
+    [log] = tmp_path.iterdir()
+    assert done.returncode == HUNG_EXIT_CODE
+    assert log.read_text().startswith("it hangs\n")
+    assert "end_process" in log.read_text()
 
 
 def test_a_worker_whose_call_does_not_return_ends_its_process_so_that_flink_restarts_the_job() -> None:
