@@ -179,6 +179,7 @@ def runner(settings: Settings) -> Iterator[None]:
 
 
 @pytest.mark.proof
+@pytest.mark.skipif(not whole(), reason="a cluster next to a service takes longer than a test may: make prove")
 @pytest.mark.timeout(3_600)
 def test_invariants_1_to_4_hold_on_flink_through_every_fault_of_its_cluster(
     tmp_path: Path, kafka_jars: Path, record_property: Callable[[str, object], None]

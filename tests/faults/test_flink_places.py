@@ -71,6 +71,7 @@ class Places:
 
 
 @pytest.mark.proof
+@pytest.mark.skipif(not whole(), reason="a cluster next to a service takes longer than a test may: make prove")
 @pytest.mark.timeout(3_600)
 def test_no_read_fails_is_empty_or_goes_back_while_runner_and_flink_change_places(
     tmp_path: Path, kafka_jars: Path, record_property: Callable[[str, object], None]

@@ -35,6 +35,7 @@ REBUILD_WITHIN_S = 900.0 + EVENTS / 1_000
 
 
 @pytest.mark.proof
+@pytest.mark.skipif(not whole(), reason="a cluster next to a service takes longer than a test may: make prove")
 @pytest.mark.timeout(5_000)
 def test_invariant_9_a_rebuild_on_flink_takes_nothing_down(
     tmp_path: Path, kafka_jars: Path, record_property: Callable[[str, object], None]
