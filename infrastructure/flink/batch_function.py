@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from pyflink.datastream.functions import FlatMapFunction, RuntimeContext
@@ -12,14 +11,11 @@ from infrastructure.backends import projection_named
 from infrastructure.flink.digest_check import refuse_other_digest
 from infrastructure.flink.gathered_batches import partition_batch
 from infrastructure.flink.partition_ends import PartitionEnds
-from infrastructure.flink.partition_worker import LAG, PartitionWorker
+from infrastructure.flink.partition_worker import PartitionWorker
 from infrastructure.flink.worker_settings import worker_settings
 from infrastructure.flink.worker_watchdog import WorkerWatchdog
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import logging as ridelog_logging
-from infrastructure.operations.worker_metrics import COUNTED
-
-APPLIED = "applied"
 
 
 class FoldBatches(FlatMapFunction):  # type: ignore[misc]
@@ -47,11 +43,7 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         self._worker = PartitionWorker(settings, projection, PartitionEnds(settings, self._topic))
         self._watchdog = WorkerWatchdog(self._worker)
         self._watchdog.start()
-        group = runtime_context.get_metrics_group()
-        self._applied = group.counter(APPLIED)
-        for what in (LAG, *COUNTED):
-            if what != APPLIED:
-                group.gauge(what, partial(self._worker.counted, what))
+        self._applied = runtime_context.get_metrics_group().counter("applied")
 
     def flat_map(self, value: Any) -> Iterable[int]:
         """Fold one batch. Flink ends the bundle before a checkpoint's barrier passes: so what a checkpoint covers is

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from infrastructure.flink.pushed_records import Ends, PushedConsumer
 from projections.core.ports import ConsumerRecord
-from projections.core.shard_processor import ShardCounters
 from projections.live.stream_follower import StreamFollower
 
 IDLE_CHECK_INTERVAL_S = 2.0
@@ -76,11 +75,6 @@ class GenerationDriver:
         """Events applied since it connected, and events not folded at the last report; callable from any thread."""
         follower, reports = self._follower, self._reports
         return (0, 0) if follower is None or reports is None else (follower.counters.applied, reports.lag)
-
-    def counters(self) -> ShardCounters | None:
-        """The counters since it connected; None while it is not. Callable from any thread."""
-        follower = self._follower
-        return None if follower is None else follower.counters
 
     def set_trouble(self, message: str, *, restart: bool) -> None:
         """Show the watchdog's finding with the next report; ``restart``: the next ``receive`` connects again."""

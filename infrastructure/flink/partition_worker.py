@@ -26,7 +26,6 @@ from projections.rebuild.pending_drops import PendingDrops
 
 log = logging.getLogger("ridelog.flink")
 
-LAG = "lag"
 GENERATIONS_INTERVAL_S = 1.0
 """Bounds how long a generation that a rebuild has made ready waits until it is followed."""
 MAX_RECORDS = 20_000
@@ -99,13 +98,6 @@ class PartitionWorker:
             self._beats += 1
         found = [(number, driver.progress()) for number, driver in list(self._drivers.items())]
         return samples_of(self._beats, dict(found))
-
-    def counted(self, what: str) -> int:
-        """A counter of the served generation since it connected, or its ``lag``; callable from any thread."""
-        driver = self._drivers.get(self._active or 0)
-        if driver is None:
-            return 0
-        return driver.progress()[1] if what == LAG else int(getattr(driver.counters(), what, 0))
 
     def set_trouble(self, number: int, message: str, *, restart: bool) -> None:
         """Show the watchdog's finding in the stage's reports; ``restart``: the next batch connects again."""
