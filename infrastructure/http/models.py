@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 from litestar import MediaType, Router, get
@@ -16,9 +17,12 @@ from infrastructure.errors import UserError
 from infrastructure.eta_models.model_files import MANIFEST, read_model_manifest
 from infrastructure.eta_models.registry import ModelEntry, ModelRegistry, ModelRoles
 from infrastructure.http.errors import ApiError, errors, unavailable
+from infrastructure.http.shared_reads import SharedReads
 from projections.core.ports import PortUnavailable, SinkRejected
 
 BASELINE = "baseline"
+READ_INTERVAL_S: Final = 2.0
+"""From the end of a read to the next one of the same."""
 
 
 class ModelItem(msgspec.Struct):
@@ -93,31 +97,31 @@ class ModelReads:
         )
 
 
-def models_router(reads: ModelReads) -> Router:
+def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Router:
     """Everything under ``/models``."""
+    lists: SharedReads[ModelsAnswer] = SharedReads(interval_s)
+    cards: SharedReads[ModelCard] = SharedReads(interval_s)
 
     @get(
         media_type=MediaType.JSON,
         opt={"role": "read"},
-        sync_to_thread=True,
         summary="Models of the ETA, and which one serves",
         responses=errors(503),
     )
-    def get_models() -> ModelsAnswer:
+    async def get_models() -> ModelsAnswer:
         """As `models list`. A model is promoted and rolled back by commands: it is code."""
-        return reads.all()
+        return await lists.get("models", reads.all)
 
     @get(
         "/{digest:str}",
         media_type=MediaType.JSON,
         opt={"role": "read"},
-        sync_to_thread=True,
         summary="The figures of a model's card",
         responses=errors(404, 503),
     )
-    def get_model(digest: FromPath[str]) -> ModelCard:
+    async def get_model(digest: FromPath[str]) -> ModelCard:
         """By its digest, or how that begins. The plots of the card stay in the model's folder."""
-        return reads.card(digest)
+        return await cards.get(digest, partial(reads.card, digest))
 
     return Router("/models", route_handlers=[get_models, get_model], tags=["models"])
 

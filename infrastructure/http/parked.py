@@ -18,13 +18,16 @@ from infrastructure.http.command_body import decode_object, text
 from infrastructure.http.delivery_operations import object_body
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.request_body import read_body
+from infrastructure.http.shared_reads import SharedReads
 
 MAX_BODY_BYTES: Final = 4 * 1024
 MAX_PARKED_ITEMS: Final = 1_000
 """Keys of one answer. `parked list` has no such limit."""
 MAX_KEY_CODE_POINTS: Final = 128
 _RETRY_THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="parked-retry")
-"""A retry may fold a million events. One at a time leaves the loop's own threads to the reads."""
+"""A retry may fold a million events: one at a time, in a thread that no read needs."""
+READ_INTERVAL_S: Final = 10.0
+"""From the end of a read to the next one of the same, or to a retry of this server."""
 
 
 class ParkedItem(msgspec.Struct):
@@ -90,19 +93,19 @@ class RetryOperation(Operation):
 
 def parked_router(desk: ParkedDesk) -> Router:
     """Everything under ``/parked``."""
+    reads: SharedReads[ParkedAnswer] = SharedReads(READ_INTERVAL_S)
 
     @get(
         media_type=MediaType.JSON,
         opt={"role": "read"},
-        sync_to_thread=True,
         summary="Parked keys, each with the event and the reason",
         responses=errors(404, 503),
     )
-    def get_parked(
+    async def get_parked(
         projection: Annotated[str | None, Parameter(description="only this projection")] = None,
     ) -> ParkedAnswer:
         """Of every generation. All other keys go on; repair the cause, then retry."""
-        return desk.all(projection, MAX_PARKED_ITEMS)
+        return await reads.get(projection, partial(desk.all, projection, MAX_PARKED_ITEMS))
 
     @post(
         "/{projection:str}/retry",
@@ -123,6 +126,9 @@ def parked_router(desk: ParkedDesk) -> Router:
         if not 1 <= len(key) <= MAX_KEY_CODE_POINTS:
             raise ApiError(400, "out_of_range", f"key has 1 to {MAX_KEY_CODE_POINTS} code points, not {len(key)}")
         retry = partial(desk.retry, projection, key)
-        return await asyncio.get_running_loop().run_in_executor(_RETRY_THREAD, retry)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(_RETRY_THREAD, retry)
+        finally:
+            reads.forget()
 
     return Router("/parked", route_handlers=[get_parked, retry_parked], tags=["parked keys"])

@@ -31,7 +31,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def http(engine: Engine) -> Iterator[httpx.Client]:
     absent = cast("Any", None)
-    routers = [models_router(ModelReads(ModelRegistry(engine)))]
+    routers = [models_router(ModelReads(ModelRegistry(engine)), interval_s=0.0)]
     parts = ApiParts(absent, absent, absent, lambda: None, lambda _: None, {}, nothing, routers=routers)
     with served(build(Settings(), parts)) as url, httpx.Client(base_url=url, trust_env=False) as client:
         yield client

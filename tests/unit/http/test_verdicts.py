@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from infrastructure.http.errors import ApiError
@@ -19,29 +21,43 @@ def test_many_pages_cost_as_much_as_one() -> None:
         reads += 1
         return [StatusLine("parity", f"{reads} checked", None)]
 
-    verdicts = Verdicts(read, lambda: now)
-    assert {verdicts.newest().items[0].state for _ in range(50)} == {"1 checked"}
-    now += READ_INTERVAL_S
-    assert verdicts.newest().items[0].state == "2 checked"
+    async def run() -> None:
+        nonlocal now
+        verdicts = Verdicts(read, lambda: now)
+        found = await asyncio.gather(*(verdicts.newest() for _ in range(50)))
+        assert {one.items[0].state for one in found} == {"1 checked"}
+        now += READ_INTERVAL_S
+        assert (await verdicts.newest()).items[0].state == "2 checked"
+
+    asyncio.run(run())
 
 
 def test_one_advice_makes_all_not_good() -> None:
     lines = [StatusLine("parity", "1 different", None, advice="run verify-parity"), StatusLine("eta drift", "", None)]
-    found = Verdicts(lambda: lines).newest()
+    found = asyncio.run(Verdicts(lambda: lines).newest())
     assert (found.good, [one.advice for one in found.items]) == (False, ["run verify-parity", ""])
 
 
-def test_an_unavailable_store_is_a_503_and_the_next_read_tries_again() -> None:
-    broken = True
+def test_regression_an_unavailable_store_is_a_503_that_is_kept_for_the_interval_too() -> None:
+    reads = 0
+    now = 100.0
 
     def read() -> list[StatusLine]:
-        if broken:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
             raise PortUnavailable("no route to the server")
         return []
 
-    verdicts = Verdicts(read)
-    with pytest.raises(ApiError, match="no route") as refused:
-        verdicts.newest()
-    assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
-    broken = False
-    assert verdicts.newest().items == []
+    async def run() -> None:
+        nonlocal now
+        verdicts = Verdicts(read, lambda: now)
+        for _ in range(2):
+            with pytest.raises(ApiError, match="no route") as refused:
+                await verdicts.newest()
+            assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
+        now += READ_INTERVAL_S
+        assert (await verdicts.newest()).items == []
+        assert reads == 2
+
+    asyncio.run(run())
