@@ -33,12 +33,20 @@ def list_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """List the models of the registry, which one serves, and the history of that."""
     with _registry(data_dir) as registry:
         entries, changes, roles = registry.entries(), registry.changes(), registry.roles()
+        served = registry.served_etas()
     if as_json:
         echo_json(
             {
                 "serving": roles.serving or BASELINE,
                 "shadow": roles.shadow,
-                "models": [{**one._asdict(), "created_at": one.created_at.isoformat()} for one in entries],
+                "models": [
+                    {
+                        **one._asdict(),
+                        "created_at": one.created_at.isoformat(),
+                        "served_etas": served.get(one.digest, 0),
+                    }
+                    for one in entries
+                ],
                 "history": [_change(one) for one in changes],
             }
         )
@@ -47,7 +55,7 @@ def list_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
         role = "serving" if one.digest == roles.serving else "shadow" if one.digest == roles.shadow else ""
         echo(
             f"{one.digest[:12]}  {one.name:24} {role:8} {one.created_at:%Y-%m-%d %H:%M} by {one.created_by}, "
-            f"{one.served_etas:,} answers on record"
+            f"{served.get(one.digest, 0):,} answers on record"
         )
     echo(f"{len(entries)} models; {'the baseline serves' if roles.serving is None else roles.serving[:12] + ' serves'}")
     for change in changes:

@@ -47,13 +47,12 @@ class ModelChange(NamedTuple):
 
 
 class ModelEntry(NamedTuple):
-    """One model of the registry. ``served_etas``: answers on record that name it."""
+    """One model of the registry."""
 
     digest: str
     name: str
     created_at: datetime
     created_by: str
-    served_etas: int
 
 
 _ADD = text(
@@ -63,13 +62,11 @@ _ADD_FILE = text(
     "INSERT INTO eta_model_files (digest, name, content) VALUES (:digest, :name, :content)"
     " ON CONFLICT (digest, name) DO NOTHING"
 )
+_FILE = text("SELECT content FROM eta_model_files WHERE digest = :digest AND name = :name")
 _FILES = text("SELECT name, content FROM eta_model_files WHERE digest = :digest")
 _STARTING = text("SELECT digest FROM eta_models WHERE starts_with(digest, :start) LIMIT 2")
-_ENTRIES = text(
-    "SELECT m.digest, m.name, m.created_at, m.created_by,"
-    " (SELECT count(*) FROM served_etas e WHERE e.model_digest = m.digest)"
-    " FROM eta_models m ORDER BY m.created_at, m.digest"
-)
+_ENTRIES = text("SELECT digest, name, created_at, created_by FROM eta_models ORDER BY created_at, digest")
+_SERVED = text("SELECT model_digest, count(*) FROM served_etas GROUP BY model_digest")
 _CHANGES = text("SELECT id, changed_at, changed_by, action, serving, shadow FROM eta_model_changes ORDER BY id")
 _ROLES = text("SELECT serving, shadow FROM eta_model_changes ORDER BY id DESC LIMIT 1")
 _ROLES_AT = text("SELECT serving, shadow FROM eta_model_changes WHERE changed_at <= :at ORDER BY id DESC LIMIT 1")
@@ -99,6 +96,12 @@ class ModelRegistry:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return {name: bytes(content) for name, content in connection.execute(_FILES, {"digest": digest})}
 
+    def file(self, digest: str, name: str) -> bytes | None:
+        """None if the registry does not have it."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            content = connection.execute(_FILE, {"digest": digest, "name": name}).scalar_one_or_none()
+        return None if content is None else bytes(content)
+
     def digest_starting(self, start: str) -> str:
         """The one digest that starts so. Raises UserError for none, and for several."""
         with unavailable_as_port_error(), self._engine.connect() as connection:
@@ -109,8 +112,14 @@ class ModelRegistry:
         return str(found[0])
 
     def entries(self) -> list[ModelEntry]:
+        """The oldest first."""
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return [ModelEntry(*row) for row in connection.execute(_ENTRIES)]
+
+    def served_etas(self) -> dict[str, int]:
+        """Answers on record by the digest of their model. Reads all of them, so nothing that is polled may ask."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return {str(digest): int(count) for digest, count in connection.execute(_SERVED)}
 
     def changes(self) -> list[ModelChange]:
         """The history, the oldest first."""

@@ -14,7 +14,7 @@ from litestar.params import FromPath
 from domain.features.eta.packaged import packaged_baseline
 from domain.timestamps import epoch_ms
 from infrastructure.errors import UserError
-from infrastructure.eta_models.model_files import MANIFEST, read_model_manifest
+from infrastructure.eta_models.model_files import MANIFEST, ModelManifest, ModelUnavailable, read_model_manifest
 from infrastructure.eta_models.registry import ModelEntry, ModelRegistry, ModelRoles
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.shared_reads import SharedReads
@@ -26,14 +26,13 @@ READ_INTERVAL_S: Final = 2.0
 
 
 class ModelItem(msgspec.Struct):
-    """``role``: `serving`, `shadow`, or empty. ``served_etas``: answers on record that name it."""
+    """``role``: `serving`, `shadow`, or empty. `models list` counts the answers on record of each."""
 
     digest: str
     name: str
     role: str
     created_at_ms: int | None
     created_by: str | None
-    served_etas: int | None
 
 
 class ModelsAnswer(msgspec.Struct):
@@ -71,17 +70,17 @@ class ModelReads:
             entries, roles = self._registry.entries(), self._registry.roles()
         baseline = packaged_baseline()
         role = "serving" if roles.serving is None else ""
-        first = ModelItem(baseline.digest, BASELINE, role, None, None, None)
+        first = ModelItem(baseline.digest, BASELINE, role, None, None)
         return ModelsAnswer([first, *(_item(one, roles) for one in entries)])
 
     def card(self, start: str) -> ModelCard:
-        """The model whose digest starts so. Raises ApiError 404, 503."""
+        """The model whose digest starts so. Raises ApiError 404, 409, 503."""
         with _answered():
             try:
                 digest = self._registry.digest_starting(start)
             except UserError as error:
                 raise ApiError(404, "unknown_model", f"{error}; GET /models lists them") from error
-            manifest = read_model_manifest(self._registry.files(digest)[MANIFEST])
+            manifest = self._manifest(digest)
             roles = self._registry.roles()
         spec = manifest.spec
         return ModelCard(
@@ -95,6 +94,18 @@ class ModelReads:
             manifest.training,
             manifest.training_set,
         )
+
+    def _manifest(self, digest: str) -> ModelManifest:
+        text = self._registry.file(digest, MANIFEST)
+        try:
+            if text is None:
+                raise ModelUnavailable("the registry does not have its manifest")
+            return read_model_manifest(text)
+        except ModelUnavailable as error:
+            detail = (
+                f"the model {digest[:12]} has no card that this code can read: {error}; see card.html in its folder"
+            )
+            raise ApiError(409, "model_unreadable", detail) from error
 
 
 def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Router:
@@ -117,7 +128,7 @@ def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Rou
         media_type=MediaType.JSON,
         opt={"role": "read"},
         summary="The figures of a model's card",
-        responses=errors(404, 503),
+        responses=errors(404, 409, 503),
     )
     async def get_model(digest: FromPath[str]) -> ModelCard:
         """By its digest, or how that begins. The plots of the card stay in the model's folder."""
@@ -128,7 +139,7 @@ def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Rou
 
 def _item(one: ModelEntry, roles: ModelRoles) -> ModelItem:
     role = _role(one.digest, roles)
-    return ModelItem(one.digest, one.name, role, epoch_ms(one.created_at), one.created_by, one.served_etas)
+    return ModelItem(one.digest, one.name, role, epoch_ms(one.created_at), one.created_by)
 
 
 def _role(digest: str, roles: ModelRoles) -> str:

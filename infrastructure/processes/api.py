@@ -136,7 +136,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
     first_etas = FirstEtas(turns.in_turn(backends.deliveries.execute))
     backends.riders.command_log.register(first_etas)
     registry = ModelRegistry(reader)
-    models = ServedModels(registry, LoadedModels(registry))
+    loaded = LoadedModels(registry)
+    models = ServedModels(registry, loaded)
     shadows = ShadowTable(reader)
     shadow_answers = ShadowAnswers(shadows.add, shadows.trim)
     city = CityFeed(PostgresCitySnapshots(reader, settings.city_snapshots_keep))
@@ -195,7 +196,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 *([] if demo is None else [demo_router(demo)]),
                 projections_router(ProjectionDesk(reader)),
                 parked_router(BackendsParkedDesk(backends)),
-                verdicts_route(Verdicts(partial(current_verdicts, reader, settings.city_snapshots_keep))),
+                verdicts_route(Verdicts(partial(current_verdicts, reader, settings.city_snapshots_keep, loaded))),
                 *rider_view_routes(_rider_views(backends, speeds)),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),

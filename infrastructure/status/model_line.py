@@ -37,12 +37,12 @@ class ModelsStatus(msgspec.Struct):
     shadow: ModelRole | None = None
 
 
-def models_status(engine: Engine) -> ModelsStatus:
-    """Raises PortUnavailable."""
+def models_status(engine: Engine, loaded: LoadedModels | None = None) -> ModelsStatus:
+    """``loaded``: the models of this process; without it, both roles are loaded here. Raises PortUnavailable."""
     registry = ModelRegistry(engine)
+    loaded = loaded or LoadedModels(registry)
     changes = registry.changes()
     names = {one.digest: one.name for one in registry.entries()}
-    loaded = LoadedModels(registry)
     found = roles_of(changes, names)
     for role in (found.serving, found.shadow):
         if role is not None and role.digest in names:

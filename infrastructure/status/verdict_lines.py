@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Engine
 
+from infrastructure.eta_models.served_models import LoadedModels
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.eta_drift import ENOUGH_ORDERS, PostgresEtaDrift
@@ -46,6 +47,6 @@ def verdict_lines(
     ]
 
 
-def current_verdicts(engine: Engine, city_snapshots_keep: int) -> list[StatusLine]:
-    """The lines as of now. Raises PortUnavailable, SQLAlchemyError."""
-    return verdict_lines(engine, newest(read_stages(engine)), models_status(engine), city_snapshots_keep)
+def current_verdicts(engine: Engine, city_snapshots_keep: int, loaded: LoadedModels) -> list[StatusLine]:
+    """The lines as of now; ``loaded``: the models of this process. Raises PortUnavailable, SQLAlchemyError."""
+    return verdict_lines(engine, newest(read_stages(engine)), models_status(engine, loaded), city_snapshots_keep)

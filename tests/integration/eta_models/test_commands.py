@@ -63,7 +63,7 @@ def test_a_model_is_promoted_under_a_running_api_and_rolled_back(run: Run, world
         models.poll()
         assert client.eta("one")["model"]["name"] == "baseline"
     listed = answered(run("models", "list", "--json"))
-    assert [one["name"] for one in listed["models"]] == ["slow", "quick"]
+    assert [(one["name"], one["served_etas"]) for one in listed["models"]] == [("slow", 0), ("quick", 0)]
     assert [(one["action"], one["by"]) for one in listed["history"]] == [
         ("promote", "ann"),
         ("shadow", "ann"),

@@ -7,13 +7,16 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, text
 
+from infrastructure.eta_models.model_files import MANIFEST
 from infrastructure.eta_models.registry import ModelRegistry
+from infrastructure.eta_models.served_models import LoadedModels
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.models import ModelReads, models_router
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
+from infrastructure.status.model_line import models_status
 from tests.support.eta.small_models import digest_in, model_files
 from tests.support.servers.http_server import served
 from tests.support.worlds.recorded_events import nothing
@@ -45,7 +48,59 @@ def test_the_baseline_serves_until_a_model_is_promoted(http: httpx.Client, engin
     registry.shadow(registry.add(QUICK, "ann"), "ann")
     items = http.get("/models").json()["items"]
     assert [(one["name"], one["role"]) for one in items] == [("baseline", ""), ("slow", "serving"), ("quick", "shadow")]
-    assert items[1]["served_etas"] == 0
+
+
+def statements_of(engine: Engine) -> list[str]:
+    """Each statement that the engine executes from now on."""
+    found: list[str] = []
+
+    def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        found.append(statement)
+
+    event.listen(engine, "before_cursor_execute", executed)
+    return found
+
+
+def test_regression_nothing_that_is_polled_reads_the_answers_on_record(http: httpx.Client, engine: Engine) -> None:
+    registry = ModelRegistry(engine)
+    registry.promote(registry.add(SLOW, "ann"), "ann")
+    loaded = LoadedModels(registry)
+    statements = statements_of(engine)
+    assert http.get("/models").status_code == 200
+    assert models_status(engine, loaded).serving.name == "slow"
+    assert statements
+    assert not [one for one in statements if "served_etas" in one]
+    # The models of the process are loaded once, not at each read of the verdicts.
+    del statements[:]
+    assert models_status(engine, loaded).serving.unavailable == ""
+    assert not [one for one in statements if "eta_model_files" in one]
+
+
+def test_regression_a_card_reads_only_the_manifest(http: httpx.Client, engine: Engine) -> None:
+    digest = ModelRegistry(engine).add(SLOW, "ann")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM eta_model_files WHERE name <> :name"), {"name": MANIFEST})
+    assert http.get(f"/models/{digest}").json()["name"] == "slow"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM eta_model_files WHERE name = :name",
+        "UPDATE eta_model_files SET content = '{' WHERE name = :name",
+        """UPDATE eta_model_files SET content = replace(convert_from(content, 'UTF8'), 'ridelog-eta-model/1',
+           'ridelog-eta-model/9')::bytea WHERE name = :name""",
+    ],
+)
+def test_regression_a_manifest_that_cannot_be_read_is_a_described_error(
+    http: httpx.Client, engine: Engine, damage: str
+) -> None:
+    digest = ModelRegistry(engine).add(SLOW, "ann")
+    with engine.begin() as connection:
+        connection.execute(text(damage), {"name": MANIFEST})
+    answer = http.get(f"/models/{digest}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "model_unreadable")
+    assert "manifest" in answer.json()["detail"] or "format" in answer.json()["detail"]
 
 
 def test_a_card_has_the_figures_of_the_manifest(http: httpx.Client, engine: Engine) -> None:

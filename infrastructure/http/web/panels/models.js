@@ -10,12 +10,12 @@ import { Fact, Problem } from "./parts.js";
 
 /** @param {{page: PageContext}} props */
 function ModelsView({ page }) {
-  const found = useReading("models", true, (signal) => request("models", { signal }));
+  const found = useReading("models", false, (signal) => request("models", { signal }));
   return html`<${Problem} problem=${found.problem} />
     <ul class="problems">${(found.data?.items ?? []).map((/** @type {any} */ one) => html`<li key=${one.digest}>
       ${one.created_at_ms === null ? html`<b>${one.name}</b>` : html`<button class="link" onClick=${() => page.open("model", one.digest)}>${text.visible(one.name)}</button>`}
       ${one.role && html` <span class=${`badge ${one.role === "serving" ? "fresh" : ""}`}>${one.role}</span>`}
-      <small><code>${one.digest.slice(0, 12)}</code>${one.created_at_ms === null ? ", ships with the code" : `, ${text.day(one.created_at_ms)}, ${text.count(one.served_etas)} answers on record`}</small></li>`)}
+      <small><code>${one.digest.slice(0, 12)}</code>${one.created_at_ms === null ? ", ships with the code" : `, ${text.day(one.created_at_ms)}`}</small></li>`)}
     </ul>
     <p class="evidence">A model is promoted by a command: <code>python app.py models promote</code></p>`;
 }
