@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, NamedTuple, Protocol
 
 import msgspec
 from litestar import MediaType, Request, Router, get, post
@@ -17,13 +17,13 @@ from domain.errors import DomainError
 from infrastructure.http.command_body import decode_object, text
 from infrastructure.http.delivery_operations import object_body
 from infrastructure.http.errors import ApiError, errors
+from infrastructure.http.paging import DEFAULT_LIMIT, Cursor, Limit, checked_limit, decode_cursor, encode_cursor
 from infrastructure.http.request_body import read_body
 from infrastructure.http.shared_reads import SharedReads
 
 MAX_BODY_BYTES: Final = 4 * 1024
-MAX_PARKED_ITEMS: Final = 1_000
-"""Keys of one answer. `parked list` has no such limit."""
 MAX_KEY_CODE_POINTS: Final = 128
+_ORDER: Final = "parked"
 _RETRY_THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="parked-retry")
 """A retry may fold a million events: one at a time, in a thread that no read needs."""
 READ_INTERVAL_S: Final = 10.0
@@ -50,11 +50,20 @@ class ParkedItem(msgspec.Struct):
     parked_at_ms: int
 
 
-class ParkedAnswer(msgspec.Struct):
-    """By projection, generation and key; ``total`` counts those too that are over the limit of 1,000."""
+class ParkedPage(msgspec.Struct):
+    """By projection, generation and place of the key. ``total``: of all pages."""
 
     items: list[ParkedItem]
+    next: str | None
     total: int
+
+
+class ParkedPlace(NamedTuple):
+    """A key in the list: what a cursor names."""
+
+    projection: str
+    generation: int
+    key: str
 
 
 class RetryItem(msgspec.Struct):
@@ -77,7 +86,7 @@ class RetryAnswer(msgspec.Struct):
 class ParkedDesk(Protocol):
     """Lists and retries parked keys. Blocks; safe to call in several threads. Raises ApiError."""
 
-    def all(self, projection: str | None, limit: int) -> ParkedAnswer: ...
+    def page(self, projection: str | None, limit: int, after: ParkedPlace | None) -> ParkedPage: ...
 
     def retry(self, projection: str, key: str) -> RetryAnswer: ...
 
@@ -93,19 +102,22 @@ class RetryOperation(Operation):
 
 def parked_router(desk: ParkedDesk) -> Router:
     """Everything under ``/parked``."""
-    reads: SharedReads[ParkedAnswer] = SharedReads(READ_INTERVAL_S)
+    reads: SharedReads[ParkedPage] = SharedReads(READ_INTERVAL_S)
 
     @get(
         media_type=MediaType.JSON,
         opt={"role": "read"},
         summary="Parked keys, each with the event and the reason",
-        responses=errors(404, 503),
+        responses=errors(400, 404, 503),
     )
     async def get_parked(
         projection: Annotated[str | None, Parameter(description="only this projection")] = None,
-    ) -> ParkedAnswer:
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> ParkedPage:
         """Of every generation. All other keys go on; repair the cause, then retry."""
-        return await reads.get(projection, partial(desk.all, projection, MAX_PARKED_ITEMS))
+        asked = (projection, checked_limit(limit), _place(cursor))
+        return await reads.get(asked, partial(desk.page, *asked))
 
     @post(
         "/{projection:str}/retry",
@@ -132,3 +144,17 @@ def parked_router(desk: ParkedDesk) -> Router:
             reads.forget()
 
     return Router("/parked", route_handlers=[get_parked, retry_parked], tags=["parked keys"])
+
+
+def parked_cursor(last: ParkedPlace) -> str:
+    """The cursor of the page after this key."""
+    return encode_cursor("/".join(map(str, last)), _ORDER)
+
+
+def _place(cursor: str | None) -> ParkedPlace | None:
+    found = decode_cursor(cursor, _ORDER)
+    if found is None:
+        return None
+    # Only `parked_cursor` makes what decode_cursor accepts, and a key may have slashes.
+    projection, generation, key = found.split("/", 2)
+    return ParkedPlace(projection, int(generation), key)

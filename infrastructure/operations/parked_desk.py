@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from infrastructure.backends import Backends
 from infrastructure.errors import UserError
 from infrastructure.http.errors import ApiError, unavailable
-from infrastructure.http.parked import ParkedAnswer, ParkedItem, RetryAnswer, RetryItem
-from infrastructure.operations.parked_keys import ParkedKeyDetails, parked_keys, retry
+from infrastructure.http.parked import ParkedItem, ParkedPage, ParkedPlace, RetryAnswer, RetryItem, parked_cursor
+from infrastructure.operations.parked_keys import retry
 from projections.catalogue import PROJECTIONS
-from projections.core.ports import FenceConflict, PortUnavailable, SinkRejected
+from projections.core.ports import FenceConflict, ParkedEvent, PortUnavailable, SinkRejected
 from projections.core.projection import Projection
-from projections.rebuild.generations import is_kept_up
+from projections.rebuild.generations import Generation, is_kept_up
 
 
 class BackendsParkedDesk:
@@ -24,22 +24,29 @@ class BackendsParkedDesk:
         backends.stores, backends.log, backends.generations, backends.decode  # noqa: B018
         self._backends = backends
 
-    def all(self, projection: str | None, limit: int) -> ParkedAnswer:
-        """Raises ApiError 404, 503."""
+    def page(self, projection: str | None, limit: int, after: ParkedPlace | None) -> ParkedPage:
+        """At most ``limit`` keys after a place. No more than one key more is read. Raises ApiError 404, 503."""
         wanted = list(PROJECTIONS.values()) if projection is None else [_named(projection)]
+        order = list(PROJECTIONS)
+        start = (-1, -1) if after is None else (_index(order, after.projection), after.generation)
         items: list[ParkedItem] = []
         total = 0
         with _answered():
+            generations = self._backends.generations.all_by_projection()
             for one in wanted:
-                generations = {g.number: g for g in self._backends.generations.all(one.name)}
-                for found in parked_keys(self._backends, one):
-                    total += 1
-                    if len(items) < limit:
-                        generation = generations.get(found.generation)
-                        served = generation is not None and generation.active
-                        ours = generation is not None and is_kept_up(generation, one)
-                        items.append(_item(found, served=served, retriable=ours))
-        return ParkedAnswer(items, total)
+                for generation in generations.get(one.name, []):
+                    sink = self._backends.stores.sink(one, generation.number)
+                    count = sink.count_parked()
+                    total += count
+                    here = (order.index(one.name), generation.number)
+                    if count and here >= start and len(items) <= limit:
+                        key = after.key if after is not None and here == start else None
+                        found = sink.page_parked(key, limit + 1 - len(items))
+                        ours = is_kept_up(generation, one)
+                        items += [_item(generation, *each, retriable=ours) for each in found]
+        last = items[limit - 1] if len(items) > limit else None
+        following = None if last is None else parked_cursor(ParkedPlace(last.projection, last.generation, last.key))
+        return ParkedPage(items[:limit], following, total)
 
     def retry(self, projection: str, key: str) -> RetryAnswer:
         """Raises ApiError 404, 409, 503."""
@@ -57,21 +64,25 @@ class BackendsParkedDesk:
         return RetryAnswer(projection, key, items)
 
 
-def _item(found: ParkedKeyDetails, *, served: bool, retriable: bool) -> ParkedItem:
-    mark = found.mark
+def _item(generation: Generation, key: str, event: ParkedEvent, *, retriable: bool) -> ParkedItem:
     return ParkedItem(
-        found.projection,
-        found.generation,
-        served,
+        generation.projection,
+        generation.number,
+        generation.active,
         retriable,
-        found.key,
-        mark.position,
-        mark.version,
-        mark.event_type,
-        mark.kind,
-        mark.reason,
-        mark.parked_at_ms,
+        key,
+        event.position,
+        event.version,
+        event.event_type,
+        event.kind,
+        event.reason,
+        event.parked_at_ms,
     )
+
+
+def _index(order: list[str], projection: str) -> int:
+    """Its place in the list. A cursor of older code may name a projection that there is no more."""
+    return order.index(projection) if projection in order else len(order)
 
 
 def _named(projection: str) -> Projection[object]:

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 from sqlalchemy import Engine
 
-from domain.identifiers import SHARDS
+from domain.identifiers import SHARDS, shard_of
 from infrastructure.postgres import sink_statements as sql
 from infrastructure.postgres.broken_connections import discarding_unusable
 from infrastructure.postgres.copy_text import copy_text
@@ -60,6 +60,18 @@ class PostgresSink:
     def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         with self._transaction() as cursor:
             return self._read_parked(cursor, shards)
+
+    def count_parked(self) -> int:
+        with self._transaction() as cursor:
+            cursor.execute(sql.COUNT_PARKED, self._of)
+            return int(cursor.fetchone()[0])
+
+    def page_parked(self, after: str | None, limit: int) -> list[tuple[str, ParkedEvent]]:
+        # No key is empty, so that every key of shard 0 is after this place.
+        place = (0, "") if after is None else (shard_of(after), after)
+        with self._transaction() as cursor:
+            cursor.execute(sql.PAGE_PARKED, (*self._of, place[0], *place, limit))
+            return [(key, ParkedEvent(**event)) for key, event in cursor]
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         if not writes:

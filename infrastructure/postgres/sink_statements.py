@@ -48,6 +48,12 @@ PARK = (
     "INSERT INTO projection_parked (projection, generation, shard, key, parked) VALUES (%s, %s, %s, %s, %s)"
     " ON CONFLICT (projection, generation, shard, key) DO UPDATE SET parked = excluded.parked"
 )
+COUNT_PARKED = "SELECT count(*) FROM projection_parked WHERE projection = %s AND generation = %s"
+PAGE_PARKED = (
+    "SELECT key, parked FROM projection_parked WHERE projection = %s AND generation = %s AND shard >= %s"
+    ' AND (shard, key COLLATE "C") > (%s, %s) ORDER BY shard, key COLLATE "C" LIMIT %s'
+)
+"""By code points, as Redis's sink sorts."""
 UNPARK = "DELETE FROM projection_parked WHERE projection = %s AND generation = %s AND shard = %s AND key = %s"
 
 

@@ -55,6 +55,9 @@ class ClusterPipeline:
     def hgetall(self, name: str) -> Self:
         return self.queue(QueuedCommand(("HGETALL", name)))
 
+    def hlen(self, name: str) -> Self:
+        return self.queue(QueuedCommand(("HLEN", name)))
+
     def hkeys(self, name: str) -> Self:
         return self.queue(QueuedCommand(("HKEYS", name)))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from domain.identifiers import SHARDS
+from domain.identifiers import SHARDS, shard_of
 from infrastructure.redis.connection import RedisClient, unavailable_as_port_error
 from infrastructure.redis.partial_slots import decode_table, slot_arguments
 from projections.core.parked_keys import decode_parked_event, encode_parked_event
@@ -107,6 +107,39 @@ class RedisSink:
                 pipeline.hgetall(parked_key(*self._of(shard)))
             found = pipeline.execute()
         return {shard: _parked_events(parked) for shard, parked in zip(shards, found, strict=True) if parked}
+
+    def count_parked(self) -> int:
+        return sum(self._parked_by_shard(range(SHARDS)))
+
+    def page_parked(self, after: str | None, limit: int) -> list[tuple[str, ParkedEvent]]:
+        first = 0 if after is None else shard_of(after)
+        found: list[tuple[str, ParkedEvent]] = []
+        for shard, count in enumerate(self._parked_by_shard(range(first, SHARDS)), first):
+            if count:
+                found += self._parked_in(shard, after if shard == first else None, limit - len(found))
+            if len(found) >= limit:
+                break
+        return found
+
+    def _parked_by_shard(self, shards: Sequence[int]) -> list[int]:
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for shard in shards:
+                pipeline.hlen(parked_key(*self._of(shard)))
+            return [int(count) for count in pipeline.execute()]
+
+    def _parked_in(self, shard: int, after: str | None, limit: int) -> list[tuple[str, ParkedEvent]]:
+        """Reads the names of one shard's keys, which Redis does not order, and the events of those of the page."""
+        stored = parked_key(*self._of(shard))
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            pipeline.hkeys(stored)
+            (names,) = pipeline.execute()
+            keys = sorted(key for key in (name.decode() for name in names) if after is None or key > after)[:limit]
+            if not keys:
+                return []
+            pipeline.hmget(stored, keys)
+            (events,) = pipeline.execute()
+        # A key that was unparked meanwhile has no event.
+        return [(key, decode_parked_event(one)) for key, one in zip(keys, events, strict=True) if one is not None]
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         done = self._run([(write, "apply") for write in writes])

@@ -41,6 +41,12 @@ class SinkDecorator:
     def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         return self._sink.parked(shards)
 
+    def count_parked(self) -> int:
+        return self._sink.count_parked()
+
+    def page_parked(self, after: str | None, limit: int) -> list[tuple[str, ParkedEvent]]:
+        return self._sink.page_parked(after, limit)
+
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         return self._sink.reset(shard, expected, new)
 

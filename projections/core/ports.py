@@ -210,6 +210,17 @@ class Sink(Protocol):
         """Parked keys by shard; a shard without any may be absent. Read the fences first, then these."""
         ...
 
+    def count_parked(self) -> int:
+        """Parked keys of all shards; no entry is read."""
+        ...
+
+    def page_parked(self, after: str | None, limit: int) -> list[tuple[str, ParkedEvent]]:
+        """The first ``limit`` parked keys after the key ``after``, by shard and code points; ``None``: from the start.
+
+        At most ``limit`` events are read.
+        """
+        ...
+
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         """Apply each write atomically by compare-and-set on its fence. Returns one outcome per write."""
         ...

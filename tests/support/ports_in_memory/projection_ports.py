@@ -118,6 +118,14 @@ class MemorySink:
     def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         return {shard: dict(self.marks[shard]) for shard in shards}
 
+    def count_parked(self) -> int:
+        return sum(map(len, self.marks.values()))
+
+    def page_parked(self, after: str | None, limit: int) -> list[tuple[str, ParkedEvent]]:
+        place = (-1, "") if after is None else (shard_of(after), after)
+        found = sorted((shard, key, event) for shard, marks in self.marks.items() for key, event in marks.items())
+        return [(key, event) for shard, key, event in found if (shard, key) > place][:limit]
+
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         self.before_apply(writes)
         return [self._one(write) for write in writes]

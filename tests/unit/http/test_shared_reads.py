@@ -42,7 +42,7 @@ class SlowRead:
         except PortUnavailable as error:
             raise ApiError(503, "unavailable", str(error)) from error
 
-    all = card
+    all = page = card
 
 
 def verdicts(read: SlowRead) -> HTTPRouteHandler:
