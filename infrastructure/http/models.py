@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,9 +21,11 @@ from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.shared_reads import SharedReads
 from projections.core.ports import PortUnavailable, SinkRejected
 
-BASELINE = "baseline"
+BASELINE: Final = "baseline"
 READ_INTERVAL_S: Final = 2.0
 """From the end of a read to the next one of the same."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{1,64}")
+"""Postgres takes no text with U+0000, and a path can have any character."""
 
 
 class ModelItem(msgspec.Struct):
@@ -75,6 +78,8 @@ class ModelReads:
 
     def card(self, start: str) -> ModelCard:
         """The model whose digest starts so. Raises ApiError 404, 409, 503."""
+        if not _DIGEST.fullmatch(start):
+            raise ApiError(404, "unknown_model", "a digest has 1 to 64 hexadecimal digits; GET /models lists them")
         with _answered():
             try:
                 digest = self._registry.digest_starting(start)
@@ -128,7 +133,7 @@ def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Rou
         media_type=MediaType.JSON,
         opt={"role": "read"},
         summary="The figures of a model's card",
-        responses=errors(404, 409, 503),
+        responses=errors(400, 404, 409, 503),
     )
     async def get_model(digest: FromPath[str]) -> ModelCard:
         """By its digest, or how that begins. The plots of the card stay in the model's folder."""

@@ -135,8 +135,9 @@ def parked_router(desk: ParkedDesk) -> Router:
             key = text(decode_object(body), "key")
         except DomainError as error:
             raise ApiError(400, error.code, str(error)) from error
-        if not 1 <= len(key) <= MAX_KEY_CODE_POINTS:
-            raise ApiError(400, "out_of_range", f"key has 1 to {MAX_KEY_CODE_POINTS} code points, not {len(key)}")
+        if not 1 <= len(key) <= MAX_KEY_CODE_POINTS or not key.isprintable():
+            # No stream has such a key, and Postgres takes no text with U+0000.
+            raise ApiError(400, "invalid_key", f"key has 1 to {MAX_KEY_CODE_POINTS} printable code points")
         retry = partial(desk.retry, projection, key)
         try:
             return await asyncio.get_running_loop().run_in_executor(_RETRY_THREAD, retry)

@@ -5,6 +5,7 @@ A handler only records the request: ``serve`` starts a process for it (``supervi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -28,6 +29,8 @@ MAX_BODY_BYTES: Final = 4 * 1024
 MAX_WORKERS: Final = 8
 """Processes of one fill: each holds a core."""
 MAX_NUMBER: Final = 2**31 - 1
+_DIGEST: Final = re.compile(r"[0-9a-f]{1,64}")
+"""It is stored with the task, and Postgres takes no text with U+0000."""
 _ADMIN: Final = {"role": "admin"}
 _ERRORS: Final = errors(400, 404, 408, 409, 413, 415, 503)
 _NUMBER: Final = Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=MAX_NUMBER)
@@ -186,7 +189,10 @@ def _rebuild(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _switch(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_generation(item), "digest": text_or_none(item, "digest")}
+    digest = text_or_none(item, "digest")
+    if digest is not None and not _DIGEST.fullmatch(digest):
+        raise ApiError(400, "invalid_digest", "digest has 1 to 64 hexadecimal digits, as GET /projections shows it")
+    return {**_generation(item), "digest": digest}
 
 
 def _generation(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import random
 import time
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, expect
 
+from infrastructure.eta_models.model_files import MANIFEST, read_model_manifest
 from infrastructure.eta_models.registry import ModelRegistry
 from infrastructure.postgres.engine import reader_engine
 from tests.support.eta.small_models import model_files
@@ -20,7 +22,7 @@ from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
 
-FORGER = "<i>boris</i>"
+FORGER = "<i>boris"
 
 
 def forged_ride(city: Ridelog) -> str:
@@ -117,7 +119,7 @@ def test_a_rider_sees_what_is_paid_for_a_week_and_for_what(chrome: Browser, city
         expect(entries).to_have_count(len(euros["entries"]))
         expect(page.locator(".fact", has_text="total")).to_contain_text(f"{euros['total']} EUR")
         entries.first.locator("summary").click()
-        expect(entries.first.locator("details li").first).to_be_visible()
+        expect(entries.first.locator("details li").first).to_contain_text("base: 1 leg at")
         picture(page, "statement")
         entries.first.get_by_role("button", name="a paid order").click()
         expect(page.locator(".panel h2 bdi")).to_have_text("a paid order")
@@ -125,13 +127,22 @@ def test_a_rider_sees_what_is_paid_for_a_week_and_for_what(chrome: Browser, city
 
 def test_the_models_and_a_card_are_shown(chrome: Browser, city: Ridelog) -> None:
     engine = reader_engine(city.info.postgres_url)
-    digest = ModelRegistry(engine).add(model_files("a <b>model</b>", 2.0), "ann")
+    files = dict(model_files("a <b>model</b>", 2.0))
+    scores = {"rows": 1234, "mae_s": 61.25, "median_s": 40.0, "p90_s": 140.5, "bias_s": -3.0, "coverage_90": 0.905}
+    evaluation = {"test": {"all": {"model": scores, "baseline": {**scores, "mae_s": 99.5}}}}
+    manifest = msgspec.structs.replace(read_model_manifest(files[MANIFEST]), evaluation=evaluation)
+    files[MANIFEST] = msgspec.json.encode(manifest)
+    digest = ModelRegistry(engine).add(files, "ann")
     engine.dispose()
     with signed_in(chrome, city) as page:
         page.keyboard.press("m")
         expect(page.locator(".panel li", has_text="baseline")).to_contain_text("serving")
         page.get_by_role("button", name="a <b>model</b>").click()
         expect(page.locator(".fact", has_text="model").first).to_contain_text("a <b>model</b>")
+        errors = page.locator(".panel table").first
+        expect(errors.locator("tbody tr")).to_have_count(2)
+        expect(errors).to_contain_text("61.3 s")
+        expect(errors).to_contain_text("90.5 %")
         bounds = city.http.get(f"/models/{digest}").json()["bounds"]
         expect(page.locator(".panel table").last.locator("tbody tr")).to_have_count(len(bounds))
         picture(page, "model-card")

@@ -17,7 +17,7 @@ from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
 
-VICTIM = "<b>parked</b>\u202e"
+VICTIM = "<b>parked שלום"
 
 
 def parked_speed(city: Ridelog) -> list[dict[str, Any]]:
@@ -40,12 +40,12 @@ def test_a_parked_key_is_listed_with_its_reason_and_goes_on_after_a_retry(chrome
     with signed_in(chrome, city) as page:
         page.keyboard.press("e")
         line = page.locator(".problems li", has_text="speed").filter(has=page.locator("bdi.id"))
-        expect(line.first.locator("bdi.id")).to_have_text("<b>parked</b>⟨U+202E⟩")
+        expect(line.first.locator("bdi.id")).to_have_text(VICTIM)
         expect(line.first).to_contain_text("decode")
         expect(page.locator(".verdicts li", has_text="parity").first).to_be_visible()
         expect(page.locator(".verdicts li", has_text="eta drift")).to_be_visible()
         picture(page, "problems")
-        retry = page.get_by_role("button", name="Retry <b>parked</b>⟨U+202E⟩ of speed")
+        retry = page.get_by_role("button", name=f"Retry {VICTIM} of speed")
         retry.click()
         expect(page.locator(".said")).to_contain_text("still held back")
         poison.cure()
@@ -53,7 +53,7 @@ def test_a_parked_key_is_listed_with_its_reason_and_goes_on_after_a_retry(chrome
         expect(page.locator(".said")).to_contain_text("it goes on, 2 events folded")
         expect(retry).to_have_count(0)
         assert parked_speed(city) == []
-        assert page.evaluate("document.querySelectorAll('.panel b > b').length") == 0
+        assert page.evaluate("document.querySelectorAll('.panel bdi b').length") == 0
 
 
 def test_unknown_names_and_keys_are_refused_with_what_to_do(city: Ridelog) -> None:
@@ -62,7 +62,7 @@ def test_unknown_names_and_keys_are_refused_with_what_to_do(city: Ridelog) -> No
     assert "GET /parked" in answer.json()["detail"]
     assert city.http.get("/parked", params={"projection": "nothing"}).json()["code"] == "unknown_projection"
     assert city.http.post("/parked/nothing/retry", json={"key": "x"}).json()["code"] == "unknown_projection"
-    for body in ({}, {"key": 5}, {"key": ""}, {"key": "x" * 129}):
+    for body in ({}, {"key": 5}, {"key": ""}, {"key": "x" * 129}, {"key": "\0"}, {"key": "a\u202eb"}):
         assert city.http.post("/parked/speed/retry", json=body).status_code == 400
 
 

@@ -116,7 +116,7 @@ def test_an_unknown_digest_is_refused_with_what_to_do(http: httpx.Client, engine
     registry = ModelRegistry(engine)
     for files in (SLOW, QUICK):
         registry.add(files, "ann")
-    for start in ("zzz", "%25", "x" * 300):
+    for start in ("zzz", "%25", "%00", "ffff", "x" * 300):
         answer = http.get(f"/models/{start}")
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
         assert "GET /models" in answer.json()["detail"]

@@ -152,6 +152,8 @@ def test_reading_needs_the_role_read_and_a_task_the_role_admin(http: httpx.Clien
         ({"generation": 0}, "out_of_range"),
         ({"generation": 2**40}, "out_of_range"),
         ({"generation": 2, "digest": 5}, "invalid_type"),
+        ({"generation": 2, "digest": "\0"}, "invalid_digest"),
+        ({"generation": 2, "digest": ""}, "invalid_digest"),
     ],
 )
 def test_a_body_that_names_no_generation_is_refused(http: httpx.Client, body: Any, expected: str) -> None:

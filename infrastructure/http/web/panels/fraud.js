@@ -48,7 +48,7 @@ function Review({ alert, page, onDone }) {
     <p class="quiet">Both are recorded, and the rider can read them.</p>
     <label>Who decides <input value=${by} maxlength="128" required onInput=${(/** @type {any} */ event) => setBy(event.target.value)} /></label>
     <label>Why <textarea value=${why} maxlength="1000" rows="3" required onInput=${(/** @type {any} */ event) => setWhy(event.target.value)}></textarea></label>
-    <p><button type="button" disabled=${!ready} onClick=${() => decide("cleared")}>There is another explanation</button>
+    <p><button type="button" disabled=${!ready} onClick=${() => decide("cleared")}>There is another explanation</button>${" "}
       <button type="button" disabled=${!ready} onClick=${() => decide("confirmed")}>The signal is right</button></p>
     <p role="status">${said}</p>
   </form>`;

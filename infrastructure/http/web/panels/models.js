@@ -50,9 +50,9 @@ function ModelView({ id }) {
   return html`<dl class="facts"><${Fact} name="model" value=${text.visible(card.name)} /><${Fact} name="role" value=${card.role || "none"} />
       <${Fact} name="inputs" value=${card.inputs.length} /><${Fact} name="cities" value=${card.cities.length} /></dl>
     <h3>Errors on orders that are later than all it was trained on</h3>
-    <div class="scroll"><table class="pings"><thead><tr><th></th>${SCORES.map(([field, name]) => html`<th key=${field} class="number">${name}</th>`)}</tr></thead>
+    ${Object.keys(all).length > 0 && html`<div class="scroll"><table class="pings"><thead><tr><th></th>${SCORES.map(([field, name]) => html`<th key=${field} class="number">${name}</th>`)}</tr></thead>
       <tbody>${Object.entries(all).map(([group, one]) => html`<tr key=${group}><td>${text.words(text.visible(group))}</td>
-        ${SCORES.map(([field, , shown]) => html`<td key=${field} class="number">${shown(/** @type {any} */ (one)[field] ?? null)}</td>`)}</tr>`)}</tbody></table></div>
+        ${SCORES.map(([field, , shown]) => html`<td key=${field} class="number">${shown(/** @type {any} */ (one)[field] ?? null)}</td>`)}</tr>`)}</tbody></table></div>`}
     ${Object.keys(all).length === 0 && html`<p class="quiet">its manifest has no evaluation</p>`}
     ${Object.keys(worth).length > 0 && html`<h3>Worth of inputs, by leaving them out</h3><${Values} values=${worth} />`}
     <h3>How it was trained</h3><${Values} values=${card.training} />

@@ -56,7 +56,7 @@ function Parked({ page }) {
     <ul class="problems">${(shown?.items ?? []).map((/** @type {any} */ one) => html`
       <li key=${`${one.projection} ${one.generation} ${one.key}`} class=${one.served ? "bad" : ""}>
         <b>${one.projection}</b> <small>generation ${one.generation}${one.served ? ", served" : ""}</small> <${Id} id=${one.key} />
-        <p>${one.event_type} at position ${text.count(one.position)}, version ${text.count(one.version)}, since ${text.day(one.parked_at_ms)} ${text.clock(one.parked_at_ms)}:
+        <p>${one.event_type} at position ${text.count(one.position)}, version ${text.count(one.version)}, since ${text.day(one.parked_at_ms)} ${text.clock(one.parked_at_ms)}: ${" "}
           <span class="advice">${text.words(one.kind)}: <bdi>${text.visible(one.reason)}</bdi></span></p>
         ${one.retriable
           ? html`<button disabled=${busy} onClick=${() => retry(one)}>Retry<span class="visually-hidden"> ${text.visible(one.key)} of ${one.projection}</span></button>`

@@ -5,13 +5,10 @@ import { address, request, segment } from "../api.js";
 import * as text from "../format.js";
 import { useReading } from "../hooks.js";
 import { Fact, Id, Problem } from "./parts.js";
+import { itemWords, major } from "./statement_text.js";
 import { weeksUntil } from "./week.js";
 
 const WEEKS = 12;
-
-/** The amounts of an entry's items, in the minor unit. @param {any} item @param {string} currency @param {number} digits */
-const amountOf = (item, currency, digits) =>
-  typeof item.amount_minor === "number" ? `${(item.amount_minor / 10 ** digits).toFixed(digits)} ${currency}` : "";
 
 /** @param {{id: string, page: import("./registry.js").PageContext}} props */
 function StatementView({ id, page }) {
@@ -31,8 +28,8 @@ function StatementView({ id, page }) {
         <b>${entry.amount} ${one.currency}</b> <button class="link" onClick=${() => page.open("payout", entry.entry_id)}>${text.words(entry.kind)}</button>, ${text.day(entry.ended_at_ms)} ${text.clock(entry.ended_at_ms)}
         ${entry.order_id && html`, <button class="link" onClick=${() => page.open("order", entry.order_id)}><${Id} id=${entry.order_id} /></button>`}
         <details><summary>${entry.items.length} items</summary><ul>${entry.items.map((/** @type {any} */ item, /** @type {number} */ n) => html`<li key=${n}>
-          ${text.words(String(item.item ?? item.kind ?? item.code ?? "item"))} <b>${amountOf(item, one.currency, one.minor_digits)}</b>
-          <small>${text.visible(JSON.stringify(item))}</small></li>`)}</ul></details></li>`)}
+          <b>${major(item.amount_minor, one.minor_digits)} ${one.currency}</b> ${itemWords(item)}
+          ${item.events?.count > 0 && html`<small>, from ${text.count(item.events.count)} events, the first <code>${text.visible(String(item.events.first))}</code></small>`}</li>`)}</ul></details></li>`)}
       </ul></section>`)}
     <p class="evidence">From the log alone: <code>python app.py statement … --verify</code>; folded up to position ${text.count(found.data?.position)}</p>`;
 }
