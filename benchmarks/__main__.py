@@ -21,6 +21,7 @@ BENCHMARKS = (
     "read_cost",
     "redis_cluster",
     "footprint",
+    "serve_cpu",
     "eta",
     "http_servers",
     "end_to_end",

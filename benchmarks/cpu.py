@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import psutil
 
+from infrastructure.embedded.fork_server import TITLE
+
 PROGRAMS = ("api", "tailer", "projections")
 
 
@@ -40,7 +42,7 @@ def by_program(root: psutil.Process, others: Mapping[str, Iterable[psutil.Proces
 
 
 def _program(is_root: bool, line: str) -> str:
-    if is_root:
+    if is_root or line.strip() == TITLE:
         return "supervisor"
     named = next((name for name in PROGRAMS if f"process {name}" in line), None)
     return named or ("postgres" if "postgres" in line else "redis" if "valkey" in line else "kafka")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -41,6 +42,13 @@ def process(
     configure(settings.log_level, settings.log_format, program)
     module = importlib.import_module(f"infrastructure.processes.{program}")
     module.main(settings, parts) if parts else module.main(settings)
+
+
+def run_fork(arguments: Sequence[str]) -> NoReturn:
+    """Run the program in a fork of ``serve``, with the ``arguments`` that this command would have."""
+    name, *options = arguments
+    process(name, options[1] if options else None)
+    sys.exit(0)
 
 
 def _parts(program: str, of: str | None) -> Sequence[str] | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,13 +53,16 @@ def serve(
     and without the API, the HTTP port serves /metrics and /health/ready of the programs that run. A program that ends
     is restarted. Logs are in <data-dir>/logs.
     """
+    from infrastructure.cli.process import run_fork
+    from infrastructure.embedded.fork_server import fork_server
     from infrastructure.kafka.topics import ensure_topics
     from infrastructure.observability.logging import configure
+    from infrastructure.processes.preload import load_programs
     from infrastructure.processes.worker_groups import served_projections
     from infrastructure.settings.settings import Settings
     from infrastructure.supervision.serve import ServeParts
     from infrastructure.supervision.serve import serve as run
-    from infrastructure.supervision.service_commands import commands_for
+    from infrastructure.supervision.service_commands import PROGRAM_PREFIX, commands_for
 
     settings = Settings.load({"host": host, "port": port, "data_dir": data_dir})
     chosen = parse_only(only)
@@ -70,7 +74,12 @@ def serve(
     configure(settings.log_level, settings.log_format, "serve")
     run(
         settings,
-        ServeParts(lambda ready: commands_for(ready, chosen), ensure_topics, announce),
+        ServeParts(
+            lambda ready: commands_for(ready, chosen),
+            ensure_topics,
+            announce,
+            lambda: fork_server(partial(load_programs, chosen), run_fork, PROGRAM_PREFIX),
+        ),
         allow_open_broker=allow_open_broker,
     )
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol, Self
+
+from infrastructure.embedded.adopted_process import AdoptedProcess
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 MAX_LOG_BYTES = 32 * 1024 * 1024
@@ -43,6 +45,16 @@ class ProcessSpec(NamedTuple):
     death_signal: Signals = SIGKILL
 
 
+class _Handle(Protocol):
+    """The part of ``subprocess.Popen`` that is used here."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: Signals) -> None: ...
+
+
 class ChildProcess:
     """A process that is started on construction. Raises OSError if it cannot be started.
 
@@ -51,7 +63,16 @@ class ChildProcess:
 
     def __init__(self, spec: ProcessSpec) -> None:
         self.spec = spec
+        self._popen: _Handle
         self._popen, self.log_start = _spawner.submit(_spawn, spec).result()
+
+    @classmethod
+    def adopt(cls, spec: ProcessSpec, pid: int, log_start: int) -> Self:
+        """The child ``pid`` of this process, which runs ``spec``. Raises ChildProcessError if it is no child."""
+        self = cls.__new__(cls)
+        self.spec, self.log_start = spec, log_start
+        self._popen = AdoptedProcess(pid)
+        return self
 
     @property
     def pid(self) -> int:
@@ -119,9 +140,7 @@ def _spawn(spec: ProcessSpec) -> tuple[subprocess.Popen[bytes], int]:
     uid, gid = spec.user or (-1, -1)
     launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
     launch += [str(int(spec.death_signal)), str(uid), str(gid), *spec.command]
-    spec.log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _rotate(spec.log_path)
-    with spec.log_path.open("ab") as log:
+    with open_log(spec) as log:
         log_start = log.tell()
         process = subprocess.Popen(  # noqa: S603 - programs of our own wheels, no shell
             launch,
@@ -135,6 +154,13 @@ def _spawn(spec: ProcessSpec) -> tuple[subprocess.Popen[bytes], int]:
             umask=0o077,
         )
     return process, log_start
+
+
+def open_log(spec: ProcessSpec) -> BinaryIO:
+    """The log file of a child, open for appending; a long one is set aside first."""
+    spec.log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _rotate(spec.log_path)
+    return spec.log_path.open("ab")
 
 
 def _rotate(log_path: Path) -> None:

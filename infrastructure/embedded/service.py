@@ -13,6 +13,7 @@ from signal import SIGKILL, SIGTERM, Signals
 from typing import NamedTuple, Protocol
 
 from infrastructure.embedded.child_process import ChildProcess, ProcessSpec, log_tail
+from infrastructure.embedded.fork_server import ForkServer
 
 
 class Service(Protocol):
@@ -62,7 +63,8 @@ class Program:
 
     stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
 
-    def __init__(self, command: ServiceCommand, data_dir: Path, cwd: Path) -> None:
+    def __init__(self, command: ServiceCommand, data_dir: Path, cwd: Path, forks: ForkServer | None = None) -> None:
+        self._forks = forks
         self.name = command.name
         self.log_path = data_dir / "logs" / f"{command.name}.log"
         self._spec = ProcessSpec(command.name, command.argv, self.log_path, command.env, cwd, None, SIGKILL)
@@ -78,9 +80,10 @@ class Program:
         return self._child is not None and self._child.is_alive()
 
     def spawn(self) -> None:
-        """Start the process. Does nothing if it runs."""
+        """Start the process, as a fork if the fork server can. Does nothing if it runs."""
         if not self.is_alive():
-            self._child = ChildProcess(self._spec)
+            fork = None if self._forks is None else self._forks.start(self._spec)
+            self._child = fork or ChildProcess(self._spec)
 
     def stop(self) -> None:
         """Stop the process. Does nothing if it does not run."""

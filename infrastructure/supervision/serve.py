@@ -6,12 +6,14 @@ import functools
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from infrastructure.embedded.data_dir import DataDir, RunInfo
+from infrastructure.embedded.fork_server import ForkServer
 from infrastructure.embedded.pid_file import PidFile
 from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.embedded.server import free_port
@@ -47,12 +49,14 @@ from projections.catalogue import PROJECTIONS
 class ServeParts(NamedTuple):
     """What ``serve`` is given: the programs to run, how to create the topics, and who announces readiness.
 
-    ``announce`` also receives what is missing: "" when everything is ready.
+    ``announce`` also receives what is missing: "" when everything is ready. ``forks`` is called before this process has
+    threads; what it returns starts the programs, if it can.
     """
 
     commands: Callable[[Settings], Sequence[ServiceCommand]]
     ensure_topics: Callable[[Settings], None]
     announce: Callable[[RunInfo, Sequence[Service], str], None]
+    forks: Callable[[], ForkServer | None] = lambda: None
 
 
 def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = False) -> None:
@@ -61,7 +65,7 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
     warn_of_short_tokens(settings)
     check_open_broker(settings, allowed=allow_open_broker)
     refuse_lone_replication_url(settings)
-    with StopSignals() as signals, DataDir(settings.data_dir) as data_dir:
+    with parts.forks() or nullcontext() as forks, StopSignals() as signals, DataDir(settings.data_dir) as data_dir:
         pids = PidFile(data_dir.path)
         pids.end_stale()
         stack = Stack(settings, data_dir.path)
@@ -70,7 +74,7 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
         try:
             with signals.interrupting():
                 ready = _prepare(settings, stack, pids, data_dir.path, parts)
-                programs += [Program(one, data_dir.path, Path.cwd()) for one in parts.commands(ready)]
+                programs += [Program(one, data_dir.path, Path.cwd(), forks) for one in parts.commands(ready)]
                 supervisor = _start(ready, stack, programs, pids, parts)
                 check_broker = _broker_limit(ready, stack, supervisor)
                 info = _run_info(ready, open_broker=has_open_broker(settings))

@@ -13,6 +13,8 @@ from infrastructure.settings.settings import Settings
 from infrastructure.supervision.readiness import API, MONITOR, PROJECTION_TASK, PROJECTIONS
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
+PROGRAM_PREFIX = (sys.executable, str(APP), "process")
+"""What the command lines of all programs begin with; the program is next."""
 
 
 def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceCommand]:
@@ -24,7 +26,7 @@ def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceComman
     env = _environment(settings)
 
     def command(name: str, program: str, of: Sequence[str] = ()) -> ServiceCommand:
-        argv = [sys.executable, str(APP), "process", program]
+        argv = [*PROGRAM_PREFIX, program]
         return ServiceCommand(name, [*argv, "--of", ",".join(of)] if of else argv, env)
 
     commands: list[ServiceCommand] = []

@@ -1,6 +1,6 @@
 """One running ridelog for all end-to-end tests; each test uses its own riders.
 
-It ends with them, because even an idle one uses a tenth of a core.
+It ends with them, because even an idle one uses a fifth of a core.
 """
 
 from __future__ import annotations

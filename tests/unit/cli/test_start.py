@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.servers.serving import ROOT
 
 # The metrics must also wait until ``process`` has set the directory that the processes share.
@@ -17,9 +19,18 @@ build()
 print(*[name for name in {LAZY!r} if name in sys.modules])
 """
 
+# ``serve`` is forked before its programs set that directory, and every fork has the modules that it has.
+SERVE = """
+import sys
+import infrastructure.kafka.topics, infrastructure.processes.preload, infrastructure.supervision.serve
+import infrastructure.supervision.service_commands
+print(*[name for name in ("prometheus_client", "confluent_kafka", "litestar") if name in sys.modules])
+"""
 
-def test_building_the_command_line_loads_no_server_library() -> None:
+
+@pytest.mark.parametrize("code", [CODE, SERVE], ids=["command line", "serve"])
+def test_a_start_loads_no_library_that_must_wait(code: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
