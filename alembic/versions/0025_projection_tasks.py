@@ -24,6 +24,7 @@ def upgrade() -> None:
         "projection_tasks",
         sa.Column("task", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("projection", sa.Text(), nullable=False),
+        sa.Column("fold_digest", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("options", postgresql.JSONB(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),

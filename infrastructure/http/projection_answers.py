@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import msgspec
@@ -82,12 +83,12 @@ class ProjectionsAnswer(msgspec.Struct):
 
 
 def projection_item(
-    projection: Projection[Any], generations: list[Generation], task: ProjectionTask | None, at_ms: int
+    projection: Projection[Any], generations: list[Generation], task: TaskItem | None
 ) -> ProjectionItem:
     """The projection as it is answered."""
     live = active(generations)
     items = [_generation(projection, one, live) for one in generations]
-    return ProjectionItem(projection.name, projection.stream, items, None if task is None else task_item(task, at_ms))
+    return ProjectionItem(projection.name, projection.stream, items, task)
 
 
 def actions_of(projection: Projection[Any], one: Generation, live: Generation | None) -> list[GenerationAction]:
@@ -111,8 +112,8 @@ def _may_accept(one: Generation, live: Generation) -> bool:
     return one.fold_version != live.fold_version or one.fold_digest == live.fold_digest
 
 
-def task_item(task: ProjectionTask, at_ms: int) -> TaskItem:
-    """The task as it is answered."""
+def task_item(task: ProjectionTask, at_ms: int, folds: Collection[str] = ()) -> TaskItem:
+    """The task as it is answered. ``folds``: those of the running workers, for a request that waits."""
     progress, result = task.progress, task.result or {}
     return TaskItem(
         task.task,
@@ -121,7 +122,7 @@ def task_item(task: ProjectionTask, at_ms: int) -> TaskItem:
         task.requested_at_ms,
         task.started_at_ms,
         task.ended_at_ms,
-        _detail(task, at_ms),
+        _detail(task, at_ms, folds),
         progress.events_done,
         progress.events_total,
         progress.events_per_s,
@@ -131,8 +132,8 @@ def task_item(task: ProjectionTask, at_ms: int) -> TaskItem:
     )
 
 
-def _detail(task: ProjectionTask, at_ms: int) -> str:
-    return task_detail(task, at_ms) if task.result is None else str(task.result.get("detail", ""))
+def _detail(task: ProjectionTask, at_ms: int, folds: Collection[str]) -> str:
+    return task_detail(task, at_ms, folds) if task.result is None else str(task.result.get("detail", ""))
 
 
 def _generation(projection: Projection[Any], one: Generation, live: Generation | None) -> GenerationItem:

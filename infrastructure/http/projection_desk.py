@@ -18,8 +18,11 @@ from infrastructure.http.projection_answers import (
     task_item,
 )
 from infrastructure.observability.abandoned_tasks import close_abandoned
+from infrastructure.observability.stage_reports import read_stages
+from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.projection_tasks import ProjectionTasks, TaskIsOpen, TaskKind
+from infrastructure.status.task_lines import is_late, running_folds
 from infrastructure.timestamps import now_ms
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
@@ -38,6 +41,7 @@ class ProjectionDesk:
     """Blocks: call it in a thread. Every method raises ApiError."""
 
     def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._generations = PostgresGenerations(engine)
         self._tasks = ProjectionTasks(engine)
 
@@ -45,9 +49,11 @@ class ProjectionDesk:
         """Every projection of the catalogue. Raises ApiError 503."""
         with _answered():
             generations, tasks = self._generations.all_by_projection(), self._tasks.latest()
-        at_ms = now_ms()
+            at_ms = now_ms()
+            folds = self._running_folds() if any(is_late(task, at_ms) for task in tasks.values()) else set()
+        answered = {name: task_item(task, at_ms, folds) for name, task in tasks.items()}
         items = [
-            projection_item(one, generations.get(name, []), tasks.get(name), at_ms) for name, one in PROJECTIONS.items()
+            projection_item(one, generations.get(name, []), answered.get(name)) for name, one in PROJECTIONS.items()
         ]
         return ProjectionsAnswer(items, at_ms)
 
@@ -57,9 +63,9 @@ class ProjectionDesk:
         with _answered():
             if kind in _NEEDED:
                 self._check_generation(projection, kind, options)
-            close_abandoned(self._tasks)
+            close_abandoned(self._tasks, self._generations)
             try:
-                return task_item(self._tasks.request(name, kind, options), now_ms())
+                return task_item(self._tasks.request(projection, kind, options), now_ms())
             except TaskIsOpen as error:
                 raise ApiError(
                     409, "task_open", f"{name} has a task already: wait for it, or cancel it; GET /projections shows it"
@@ -72,16 +78,30 @@ class ProjectionDesk:
             task = self._tasks.one(number)
             if task is None or task.projection != name:
                 raise ApiError(404, "unknown_task", f"{name} has no task {number}: GET /projections shows the newest")
-            if not task.is_open:
-                raise ApiError(409, "task_ended", f"task {number} has ended: {task.state}")
-            self._tasks.cancel(number)
-            return task_item(self._tasks.one(number) or task, now_ms())
+            is_cancelled = self._tasks.cancel(number)
+            after = self._tasks.one(number) or task
+            if not is_cancelled and not after.is_open:
+                raise ApiError(409, "task_ended", f"task {number} has ended: {after.state}")
+            if not is_cancelled:
+                raise ApiError(
+                    409,
+                    "not_cancellable",
+                    f"a {task.kind} that has started is not cancelled, as readers or content may have changed already; "
+                    "wait for its end",
+                )
+            return task_item(after, now_ms())
+
+    def _running_folds(self) -> set[str]:
+        with unavailable_as_port_error():
+            return running_folds(read_stages(self._engine))
 
     def _check_generation(self, projection: Projection[Any], kind: TaskKind, options: Mapping[str, Any]) -> None:
         """Refuse what the task would refuse: a person learns at once that the list has changed meanwhile."""
         found, number = self._generations.all(projection.name), options["generation"]
         one = next((each for each in found if each.number == number), None)
         if one is None:
+            if kind == "drop" and self._generations.is_dropped(projection.name, number):
+                return  # the task deletes what an aborted drop has left
             raise ApiError(
                 404, "unknown_generation", f"{projection.name} has no generation {number}; read the list again"
             )

@@ -157,7 +157,8 @@ def projections_router(desk: Projections) -> Router:
         summary="End a task",
     )
     async def cancel_task(request: Request[Any, Any, Any], name: FromPath[str]) -> TaskItem:
-        """Its process is stopped within seconds; another rebuild resumes what was filled."""
+        """Only a rebuild, or a task that has not started. Its process is stopped within seconds; another rebuild
+        resumes what was filled."""
         return await _recorded(request, lambda item: desk.cancel(name, _integer(item, "task", MAX_NUMBER)))
 
     handlers = [

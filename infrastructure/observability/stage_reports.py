@@ -163,10 +163,16 @@ def instance_of(pid: int) -> str:
 
 def is_alive(instance: str) -> bool:
     """False if the process with this instance name has ended; True also if that cannot be seen from here."""
-    _, pid, namespace, start_id = [*instance.split(":", 3), "", "", ""][:4]
-    if not instance.startswith(_here()) or namespace != _pid_namespace() or not start_id:
+    if not is_seen_from_here(instance):
         return True
+    _, pid, _, start_id = instance.split(":", 3)
     return process_start_id(int(pid)) == start_id
+
+
+def is_seen_from_here(instance: str) -> bool:
+    """Whether this process can see if that process runs: it must be of the same machine and PID namespace."""
+    _, _, namespace, start_id = [*instance.split(":", 3), "", "", ""][:4]
+    return instance.startswith(_here()) and namespace == _pid_namespace() and bool(start_id)
 
 
 def _here() -> str:

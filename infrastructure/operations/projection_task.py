@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -10,13 +11,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
+from sqlalchemy import Connection
+
 from infrastructure.backends import projection_named
 from infrastructure.errors import UserError
 from infrastructure.operations.rebuild import rebuilding
 from infrastructure.operations.rebuild_report import task_result
-from infrastructure.postgres.projection_tasks import ProjectionTask, ProjectionTasks, TaskProgress, TaskState
+from infrastructure.postgres.projection_tasks import ProjectionTask, ProjectionTasks, TaskProgress, TaskState, hold_open
 from infrastructure.settings.settings import Settings
 from projections.core.ports import PortUnavailable, SinkRejected
+from projections.core.retry import RetryPolicy
 from projections.rebuild.generations import NotSwitched
 from projections.rebuild.rebuild import Rebuild
 from projections.rebuild.rebuild_outcome import DigestMismatch, NoGenerationToRollBackTo
@@ -25,9 +29,17 @@ log = logging.getLogger("ridelog.projection_task")
 
 REPORT_INTERVAL_S: Final = 1.0
 MAX_NOTES: Final = 20
-"""Lines of a task that are kept, the newest: a server that is away for hours gives one every few seconds."""
+"""Lines of a task that are kept, the newest: a server that is unavailable for hours gives one every few seconds."""
 EXPECTED = (UserError, NotSwitched, NoGenerationToRollBackTo, DigestMismatch)
 """Ends that say themselves what to do. Any other one is logged with its traceback."""
+CLOSED_EXIT_CODE: Final = 4
+
+
+def end_process() -> None:
+    """End this process at once: its task was closed by another one, and may run again elsewhere."""
+    log.error("the task was closed while it ran; this process ends")
+    # The main thread may be in a comparison or a fill for minutes, and exceptions of a thread do not reach it.
+    os._exit(CLOSED_EXIT_CODE)
 
 
 class FillPace:
@@ -49,12 +61,16 @@ class FillPace:
 
 
 class TaskReporter:
-    """Stores the progress once a second, from a thread: a comparison or a wait calls nothing for minutes."""
+    """Stores the progress once a second, from a thread: a comparison or a wait calls nothing for minutes.
 
-    def __init__(self, tasks: ProjectionTasks, task: int, instance: str) -> None:
+    ``on_closed`` is called if the task is not open for ``instance`` any more.
+    """
+
+    def __init__(self, tasks: ProjectionTasks, task: int, instance: str, on_closed: Callable[[], None]) -> None:
         self._tasks = tasks
         self._task = task
         self._instance = instance
+        self._on_closed = on_closed
         self._pace = FillPace()
         self._step = "starting"
         self._notes: deque[str] = deque(maxlen=MAX_NOTES)
@@ -103,35 +119,51 @@ class TaskReporter:
 
     def _report(self) -> None:
         try:
-            self._tasks.report(self._task, self._instance, self.progress())
+            is_open = self._tasks.report(self._task, self._instance, self.progress())
         except (PortUnavailable, SinkRejected) as error:
             log.warning("the progress cannot be stored now: %s; trying again", error)
+            return
+        if not is_open:
+            self._on_closed()
 
 
-def run_task(settings: Settings, tasks: ProjectionTasks, task: ProjectionTask, instance: str) -> TaskState:
-    """Do what the task asks, and record how it ended. Raises PortUnavailable if that cannot be recorded."""
-    with TaskReporter(tasks, task.task, instance) as reporter:
+def run_task(
+    settings: Settings,
+    tasks: ProjectionTasks,
+    task: ProjectionTask,
+    instance: str,
+    on_closed: Callable[[], None] = end_process,
+) -> TaskState:
+    """Do what the task asks, and record how it ended. Raises PortUnavailable if that cannot be recorded for minutes."""
+    with TaskReporter(tasks, task.task, instance, on_closed) as reporter:
         try:
-            state, result = TaskState.DONE, _done(settings, task, reporter)
+            state, result = TaskState.DONE, _done(settings, task, instance, reporter)
         except EXPECTED as error:
             state, result = TaskState.FAILED, {"detail": str(error)}
         except Exception as error:
             log.exception("%s of %s failed", task.kind, task.projection)
             detail = f"{type(error).__name__}: {error}; the log of the task has more; request it again to resume"
             state, result = TaskState.FAILED, {"detail": detail}
-    tasks.end(task.task, state, result)
     log.info("%s of %s: %s; %s", task.kind, task.projection, state, result["detail"])
+    # The last that the process does: `serve` stops the process of a closed task.
+    RetryPolicy(log.warning).call(lambda: tasks.end(task.task, state, result))
     return state
 
 
-def _done(settings: Settings, task: ProjectionTask, reporter: TaskReporter) -> dict[str, Any]:
+def _done(settings: Settings, task: ProjectionTask, instance: str, reporter: TaskReporter) -> dict[str, Any]:
     options = task.options
+
+    def check_open(connection: Connection) -> None:
+        if not hold_open(connection, task.task, instance):
+            raise NotSwitched(f"task {task.task} was closed while it ran: it changes no generation any more")
+
     with rebuilding(
         settings,
         projection_named(task.projection),
         workers=options.get("workers", 1),
         on_progress=reporter.on_progress,
         on_note=reporter.on_note,
+        check_writer=check_open,
     ) as rebuild:
         return _act(rebuild, task)
 
@@ -146,6 +178,7 @@ def _act(rebuild: Rebuild, task: ProjectionTask) -> dict[str, Any]:
         case "roll-back":
             return task_result(rebuild.roll_back(options["generation"]))
         case "drop":
-            dropped = rebuild.drop(options["generation"])
-            detail = f"generation {dropped.number} of {dropped.projection} is dropped"
-            return {"verdict": "dropped", "new_generation": dropped.number, "detail": detail}
+            number = options["generation"]
+            rebuild.drop(number)
+            detail = f"generation {number} of {task.projection} is dropped"
+            return {"verdict": "dropped", "new_generation": number, "detail": detail}

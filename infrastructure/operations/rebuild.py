@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from domain.identifiers import SHARDS
 from infrastructure.backends import FOLD_SETTINGS, Backends, open_backends, projection_named
@@ -19,6 +19,7 @@ from infrastructure.observability.stage_reports import StageReport, read_stages
 from infrastructure.observability.watchdog import STUCK_AFTER_S
 from infrastructure.postgres.advisory_locks import try_session_lock
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.process_pool import OnTick, run_in_processes
 from infrastructure.settings.settings import Settings
 from projections.core.fold import Decode
@@ -168,10 +169,12 @@ def rebuilding(
     on_progress: OnProgress,
     on_note: Callable[[str], None],
     fill_elsewhere: FillElsewhere | None = None,
+    check_writer: Callable[[Connection], None] = lambda connection: None,
 ) -> Iterator[Rebuild]:
     """Open a Rebuild with its ports. ``on_note`` gets lines for people. Raises UserError if another rebuild runs.
 
     ``fill_elsewhere`` fills the new generation on other machines; without it this machine does, by ``workers``.
+    ``check_writer`` is that of ``PostgresGenerations``.
     """
     retry = RetryPolicy(on_note)
     # A server may still be starting: this step waits for it, like every later one.
@@ -185,7 +188,7 @@ def rebuilding(
         yield Rebuild(
             projection,
             RebuildPorts(
-                backends.generations,
+                PostgresGenerations(backends.engine, check_writer),
                 backends.log,
                 lambda number: backends.stores.sink(projection, number),
                 backends.decode,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,10 @@ c = projection_generations.c
 class PostgresGenerations:
     """``projections.rebuild.generations.Generations``. Raises PortUnavailable if Postgres is unavailable."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, check_writer: Callable[[Connection], None] = lambda connection: None) -> None:
+        """``check_writer`` is called in each transaction that changes generations. It raises to forbid that."""
         self._engine = engine
+        self._check_writer = check_writer
 
     def all(self, projection: str) -> list[Generation]:
         query = _SELECT.where(c.projection == projection)
@@ -38,6 +40,11 @@ class PostgresGenerations:
                 found.setdefault(row[0], []).append(Generation(*row))
         return found
 
+    def is_dropped(self, projection: str, number: int) -> bool:
+        query = select(c.state).where(c.projection == projection, c.generation == number)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return connection.execute(query).scalar_one_or_none() == "dropped"
+
     def first(self, projection: Projection[Any]) -> None:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             # Dropped generations count: a number is never reused.
@@ -46,6 +53,7 @@ class PostgresGenerations:
 
     def begin(self, projection: Projection[Any]) -> Generation:
         with unavailable_as_port_error(), self._engine.begin() as connection:
+            self._check_writer(connection)
             number = _last(connection, projection.name) + 1
             connection.execute(_row(projection, number, "filling", active=False))
         return Generation(
@@ -54,6 +62,7 @@ class PostgresGenerations:
 
     def record(self, generation: Generation, state: GenerationState, comparison: Mapping[str, Any] | None) -> None:
         with unavailable_as_port_error(), self._engine.begin() as connection:
+            self._check_writer(connection)
             connection.execute(
                 update(projection_generations)
                 .where(c.projection == generation.projection, c.generation == generation.number, ~c.active)
@@ -73,6 +82,8 @@ class PostgresGenerations:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(held.order_by(f.shard).with_for_update())
             yield
+            # After the catch-up, which may take long: a task that was closed meanwhile must not move readers.
+            self._check_writer(connection)
             mine = c.projection == live.projection
             was = update(projection_generations).where(mine, c.generation == live.number, c.active)
             becomes = update(projection_generations).where(mine, c.generation == to.number, c.state != "dropped")

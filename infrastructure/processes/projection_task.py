@@ -15,6 +15,9 @@ from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.projection_tasks import ProjectionTasks
 from infrastructure.process_pool import tune_gc
 from infrastructure.settings.settings import Settings
+from projections.core.retry import RetryPolicy
+
+log = logging.getLogger("ridelog.projection_task")
 
 TASK_NICENESS: Final = 5
 """Where cores are short, a task gets a third of the share of the processes that answer."""
@@ -29,9 +32,9 @@ def main(settings: Settings, number: int) -> None:
     assert settings.postgres_url is not None
     engine = reader_engine(settings.postgres_url)
     try:
-        tasks = ProjectionTasks(engine)
-        task = tasks.one(number)
-        if task is not None and task.is_open:
-            run_task(settings, tasks, task, instance_of(os.getpid()))
+        tasks, instance = ProjectionTasks(engine), instance_of(os.getpid())
+        task = RetryPolicy(log.warning).call(lambda: tasks.take(number, instance))
+        if task is not None:
+            run_task(settings, tasks, task, instance)
     finally:
         engine.dispose()

@@ -44,7 +44,7 @@ from infrastructure.status.model_line import models_status
 from infrastructure.status.payment_line import payment_line
 from infrastructure.status.report import StatusReport, status_report
 from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
-from infrastructure.status.task_lines import task_lines
+from infrastructure.status.task_lines import running_folds, task_lines
 from infrastructure.status.verdict_lines import verdict_lines
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
@@ -103,7 +103,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         *standby_lines(every if served else []),
         _kafka(settings, relayed if served else None, tailer.lag_seconds, open_broker),
         *projections,
-        *task_lines(ProjectionTasks(engine).open(), now_ms),
+        *task_lines(ProjectionTasks(engine).open(), now_ms, running_folds(every)),
         _city(backends, reports, now_ms, served=served),
         _payments(backends, reports, late_after_s, served=served),
         *_flink(settings),

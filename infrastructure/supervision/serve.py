@@ -21,6 +21,7 @@ from infrastructure.embedded.service import Program, Service, ServiceCommand, st
 from infrastructure.embedded.stack import Stack
 from infrastructure.observability.stage_reports import instance_of
 from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.projection_tasks import ProjectionTasks
 from infrastructure.processes.worker_groups import served_projections
 from infrastructure.settings.settings import Settings
@@ -140,7 +141,7 @@ def _task_starter(ready: Settings, programs: Sequence[Program], data_dir: Path) 
     def program(task: int) -> Program:
         return Program(task_command(ready, task), data_dir, Path.cwd())
 
-    starter = TaskStarter(ProjectionTasks(engine), program, instance_of(os.getpid()))
+    starter = TaskStarter(ProjectionTasks(engine), PostgresGenerations(engine), program, instance_of(os.getpid()))
     starter.start()
     return starter
 

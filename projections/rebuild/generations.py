@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -44,6 +44,10 @@ class Generations(Protocol):
         """Generations that are not dropped, by number."""
         ...
 
+    def is_dropped(self, projection: str, number: int) -> bool:
+        """Whether the generation is recorded as dropped. An aborted drop may have left some of its content."""
+        ...
+
     def first(self, projection: Projection[Any]) -> None:
         """Create generation 1 as the active one, unless the projection has ever had a generation."""
         ...
@@ -65,7 +69,7 @@ class Generations(Protocol):
         ...
 
 
-def active(generations: list[Generation]) -> Generation | None:
+def active(generations: Sequence[Generation]) -> Generation | None:
     """The generation that readers follow."""
     return next((g for g in generations if g.active), None)
 

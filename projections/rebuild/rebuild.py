@@ -128,13 +128,17 @@ class Rebuild:
         self._retrying(lambda: self._ports.generations.record(new, "ready", new.comparison))
         return self.switch_prepared(RebuildOutcome(RebuildVerdict.EQUAL, live, new, None, self._parked(new)))
 
-    def drop(self, number: int) -> Generation:
+    def drop(self, number: int) -> None:
         """Drop a generation that readers do not follow, with its content. Raises NotSwitched."""
+        ports = self._ports
+        if self._retrying(lambda: ports.generations.is_dropped(self._projection.name, number)):
+            # It was recorded before its content was deleted: a killed drop has left content that no list shows.
+            self._retrying(ports.sink_of(number).drop)
+            return
         old = self._named(number)
         if old.active:
             raise NotSwitched(f"readers follow generation {number} of {self._projection.name}: switch them first")
         self._drop(old)
-        return old
 
     def roll_back(self, to_number: int | None = None) -> RebuildOutcome:
         """Switch to the generation that is kept up to date next to the active one. Raises NoGenerationToRollBackTo.

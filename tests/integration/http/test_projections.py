@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.projection_desk import ProjectionDesk
@@ -19,8 +20,10 @@ from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.projection_tasks import ProjectionTasks, TaskProgress, TaskState
 from infrastructure.settings.settings import Settings
+from projections.digest.digest import fold_digest
 from projections.rebuild.generations import Generation
 from projections.speed import SPEED
+from tests.support.reports.reported_stages import insert_report
 from tests.support.servers.http_server import served
 from tests.support.worlds.recorded_events import nothing
 
@@ -28,7 +31,9 @@ ADMIN = {"Authorization": "Bearer admin-secret-12345"}
 READER = {"Authorization": "Bearer reader-secret-1234"}
 TOKENS = "read=reader-secret-1234,admin=admin-secret-12345"
 HERE = instance_of(os.getpid())
-DIFFERENT = {"live": 1, "differing": 3, "digest": "abc", "examples": [{"shard": 1, "name": "r<b>", "words": "pings"}]}
+FOLDS = {"speed": fold_digest(SPEED)}
+DIGEST = "0123456789abcdef"
+DIFFERENT = {"live": 1, "differing": 3, "digest": DIGEST, "examples": [{"shard": 1, "name": "r<b>", "words": "pings"}]}
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def test_a_request_is_recorded_and_shown_until_it_is_over(http: httpx.Client, en
     assert code(http.post("/projections/speed/drop", json={"generation": 1})) == (409, "wrong_state")
     assert code(http.post("/projections/speed/rebuild", json={})) == (409, "task_open")
     tasks = ProjectionTasks(engine)
-    claimed = tasks.claim(HERE)
+    claimed = tasks.claim(HERE, FOLDS)
     assert claimed is not None
     assert claimed.options == {"verify_only": False, "workers": 2}
     progress = TaskProgress(step="filling", events_done=10, events_total=40, events_per_s=5.0, seconds_left=6.0)
@@ -99,12 +104,12 @@ def test_a_request_is_recorded_and_shown_until_it_is_over(http: httpx.Client, en
 def test_differences_are_shown_in_words_and_accepted_by_their_digest_alone(http: httpx.Client, engine: Engine) -> None:
     second(engine, "compared", DIFFERENT)
     shown = speed(http)["generations"][1]
-    assert (shown["differences"], shown["digest"], shown["actions"]) == (3, "abc", ["accept", "drop"])
+    assert (shown["differences"], shown["digest"], shown["actions"]) == (3, DIGEST, ["accept", "drop"])
     assert shown["examples"] == [{"shard": 1, "name": "r<b>", "words": "pings"}]
-    for digest in (None, "abd"):
+    for digest in (None, DIGEST[::-1]):
         answer = http.post("/projections/speed/switch", json={"generation": 2, "digest": digest})
         assert code(answer) == (409, "differences_not_accepted")
-    answer = http.post("/projections/speed/switch", json={"generation": 2, "digest": "abc"})
+    answer = http.post("/projections/speed/switch", json={"generation": 2, "digest": DIGEST})
     assert answer.status_code == 202
 
 
@@ -113,7 +118,7 @@ def test_a_changed_fold_under_the_same_version_cannot_be_accepted(http: httpx.Cl
     changed = replace(SPEED, fold=lambda state, event: state)
     generations.record(generations.begin(changed), "compared", DIFFERENT)
     assert speed(http)["generations"][1]["actions"] == ["drop"]
-    answer = http.post("/projections/speed/switch", json={"generation": 2, "digest": "abc"})
+    answer = http.post("/projections/speed/switch", json={"generation": 2, "digest": DIGEST})
     assert code(answer) == (409, "wrong_state")
     assert "other code" in answer.json()["detail"]
 
@@ -135,6 +140,32 @@ def test_a_task_is_cancelled_by_its_number(http: httpx.Client) -> None:
     assert code(http.post("/projections/speed/cancel", json={"task": number})) == (409, "task_ended")
 
 
+def test_a_switch_that_runs_is_not_cancelled(http: httpx.Client, engine: Engine) -> None:
+    second(engine, "ready", {"live": 1, "differing": 0, "digest": "", "examples": []})
+    number = http.post("/projections/speed/switch", json={"generation": 2}).json()["task"]
+    ProjectionTasks(engine).claim(HERE, FOLDS)
+    answer = http.post("/projections/speed/cancel", json={"task": number})
+    assert code(answer) == (409, "not_cancellable")
+    assert "readers" in answer.json()["detail"]
+
+
+def test_what_a_killed_drop_has_left_can_be_dropped(http: httpx.Client, engine: Engine) -> None:
+    second(engine, "dropped")
+    assert http.post("/projections/speed/drop", json={"generation": 2}).status_code == 202
+    assert code(http.post("/projections/speed/drop", json={"generation": 3})) == (404, "unknown_generation")
+
+
+def test_a_request_that_no_running_code_may_take_says_so(http: httpx.Client, engine: Engine) -> None:
+    http.post("/projections/speed/rebuild", json={})
+    assert speed(http)["task"]["detail"] == "waits for its process"
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE projection_tasks SET requested_at = requested_at - interval '1 minute'"))
+    assert "no `serve` with this fold runs" in speed(http)["task"]["detail"]
+    with engine.begin() as connection:
+        insert_report(connection, "speed", HERE, 0, json.dumps({"detail": {"fold": FOLDS["speed"]}}))
+    assert "no `serve` has taken it yet" in speed(http)["task"]["detail"]
+
+
 def test_reading_needs_the_role_read_and_a_task_the_role_admin(http: httpx.Client) -> None:
     assert http.get("/projections", headers=READER).status_code == 200
     for verb in ("rebuild", "switch", "roll-back", "drop", "cancel"):
@@ -154,6 +185,7 @@ def test_reading_needs_the_role_read_and_a_task_the_role_admin(http: httpx.Clien
         ({"generation": 2, "digest": 5}, "invalid_type"),
         ({"generation": 2, "digest": "\0"}, "invalid_digest"),
         ({"generation": 2, "digest": ""}, "invalid_digest"),
+        ({"generation": 2, "digest": "0123456789abcdef\n"}, "invalid_digest"),
     ],
 )
 def test_a_body_that_names_no_generation_is_refused(http: httpx.Client, body: Any, expected: str) -> None:

@@ -20,6 +20,10 @@ class MemoryGenerations:
     def all(self, projection: str) -> list[Generation]:
         return [g for _, g in sorted(self._kept.items()) if g.projection == projection and g.state != "dropped"]
 
+    def is_dropped(self, projection: str, number: int) -> bool:
+        kept = self._kept.get(number)
+        return kept is not None and kept.projection == projection and kept.state == "dropped"
+
     def first(self, projection: Projection[Any]) -> None:
         if not self._kept:
             self._add(projection, active=True, state="following")

@@ -283,8 +283,19 @@ def test_only_a_generation_that_is_not_served_is_dropped() -> None:
     world.rebuild(SPEED).run()
     with pytest.raises(NotSwitched, match="readers follow generation 2"):
         world.rebuild(SPEED).drop(2)
-    assert world.rebuild(SPEED).drop(1).number == 1
+    world.rebuild(SPEED).drop(1)
     assert [g.number for g in world.generations.all("speed")] == [2]
     assert world.sinks[1].held == {}
-    with pytest.raises(NotSwitched, match="no generation 1"):
-        world.rebuild(SPEED).drop(1)
+    with pytest.raises(NotSwitched, match="no generation 3"):
+        world.rebuild(SPEED).drop(3)
+
+
+def test_the_content_that_a_killed_drop_has_left_is_dropped_by_its_number() -> None:
+    world = World(HISTORY)
+    world.rebuild(SPEED).run()
+    (old, _) = world.generations.all("speed")
+    world.generations.record(old, "dropped", None)
+    assert world.sinks[1].held != {}
+    world.rebuild(SPEED).drop(1)
+    assert world.sinks[1].held == {}
+    assert world.serving == 2

@@ -2,12 +2,19 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { leftOf, shareOf, stateOf } from "../../../infrastructure/http/web/panels/projection_text.js";
+import { canStop, leftOf, shareOf, stateOf } from "../../../infrastructure/http/web/panels/projection_text.js";
 
 test("a share is from 0 to 1, also before anything is known", () => {
   assert.equal(shareOf({ events_done: 0, events_total: 0 }), 0);
   assert.equal(shareOf({ events_done: 5, events_total: 20 }), 0.25);
   assert.equal(shareOf({ events_done: 30, events_total: 20 }), 1);
+});
+
+test("only a rebuild or a task that has not started can be stopped", () => {
+  assert.equal(canStop({ kind: "rebuild", state: "running", ended_at_ms: null }), true);
+  assert.equal(canStop({ kind: "rebuild", state: "done", ended_at_ms: 5 }), false);
+  assert.equal(canStop({ kind: "switch", state: "requested", ended_at_ms: null }), true);
+  assert.equal(canStop({ kind: "switch", state: "running", ended_at_ms: null }), false);
 });
 
 test("the time left is said once it is known", () => {

@@ -5,6 +5,9 @@ import { duration } from "../format.js";
 /** @param {{events_done: number, events_total: number}} task @returns {number} from 0 to 1 */
 export const shareOf = (task) => (task.events_total > 0 ? Math.min(1, task.events_done / task.events_total) : 0);
 
+/** Only a rebuild is stopped once it runs: the others move readers or delete. @param {{kind: string, state: string, ended_at_ms: number | null}} task */
+export const canStop = (task) => task.ended_at_ms === null && (task.kind === "rebuild" || task.state === "requested");
+
 /** @param {{seconds_left: number | null}} task */
 export const leftOf = (task) => (task.seconds_left === null ? "" : `, ${duration(task.seconds_left)} left`);
 
