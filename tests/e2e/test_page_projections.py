@@ -1,12 +1,18 @@
-"""The panel of projections: rebuild, switch, roll back and drop from the page, asked twice, by whoever may."""
+"""The panel of projections: rebuild, switch, roll back and drop from the page, each confirmed twice, by an admin."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+from sqlalchemy import Engine, text
 
+from infrastructure.observability.stage_reports import instance_of, is_alive
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.projection_tasks import ProjectionTask, ProjectionTasks
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium
 from tests.support.web.page import NO_BROWSER, ride, signed_in
@@ -15,6 +21,7 @@ from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
 
+PHONE: ViewportSize = {"width": 360, "height": 740}
 TASK_TIMEOUT_MS = 180_000
 """A task starts a process, which takes ten times as long on a machine that the whole suite shares."""
 
@@ -95,23 +102,36 @@ def test_what_is_not_confirmed_twice_changes_nothing(chrome: Browser, city: Ride
         assert page.evaluate("window.pwned") is None
 
 
+@contextmanager
+def no_new_generations(engine: Engine) -> Iterator[None]:
+    """A rebuild waits before it begins its generation, so that it cannot end; reads of generations go on."""
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE projection_generations IN SHARE MODE"))
+        yield
+
+
 def test_a_refusal_is_shown_with_what_to_do(chrome: Browser, city: Ridelog) -> None:
-    number = city.http.post("/projections/traffic/rebuild", json={}).json()["task"]
-    with signed_in(chrome, city, "/?projections=", viewport={"width": 360, "height": 740}) as page:
+    engine = reader_engine(city.info.postgres_url)
+    tasks = ProjectionTasks(engine)
+    serve = instance_of(city.process.pid)
+
+    def task() -> ProjectionTask:
+        return tasks.latest()["traffic"]
+
+    with no_new_generations(engine), signed_in(chrome, city, "/?projections=", viewport=PHONE) as page:
+        number = city.http.post("/projections/traffic/rebuild", json={}).json()["task"]
         traffic = section(page, "traffic")
-        expect(traffic.locator(".task")).to_contain_text("rebuild")
+        expect(traffic.locator(".task")).to_contain_text("rebuild", timeout=TASK_TIMEOUT_MS)
         assert city.http.post("/projections/traffic/rebuild", json={}).json()["code"] == "task_open"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        city.http.post("/projections/traffic/cancel", json={"task": number})
-        eventually(
-            lambda: (
-                next(one for one in city.http.get("/projections").json()["items"] if one["projection"] == "traffic")[
-                    "task"
-                ]["ended_at_ms"]
-                is not None
-            ),
-            within_s=180,
-        )
+        eventually(lambda: task().instance not in (None, serve), within_s=180, what="the process has taken the task")
+        running = task()
+        assert running.instance is not None
+        assert is_alive(running.instance)
+        assert city.http.post("/projections/traffic/cancel", json={"task": number}).status_code == 202
+        eventually(lambda: not task().is_open, within_s=180, what="the task is closed")
+        assert (task().task, task().state) == (number, "cancelled")
+        assert not is_alive(running.instance)
         page.route(
             "**/projections/traffic/rebuild",
             lambda route: route.fulfill(
@@ -121,3 +141,4 @@ def test_a_refusal_is_shown_with_what_to_do(chrome: Browser, city: Ridelog) -> N
         )
         traffic.get_by_role("button", name="Rebuild traffic").click()
         expect(page.get_by_role("alert")).to_contain_text("wait for it, or cancel it")
+    engine.dispose()
