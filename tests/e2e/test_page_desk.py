@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
-from typing import Any
-
 import msgspec
 import pytest
 from playwright.sync_api import Browser, expect
@@ -18,6 +14,7 @@ from tests.support.waiting import eventually
 from tests.support.web.browser import chromium
 from tests.support.web.page import NO_BROWSER, signed_in
 from tests.support.web.pictures import picture
+from tests.support.web.rides import forged_ride, paid_ride
 from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
@@ -25,32 +22,8 @@ pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
 FORGER = "<i>boris"
 
 
-def forged_ride(city: Ridelog) -> str:
-    """Pings of a phone that jumps 3 km with fixes that an app made. Returns the id of the alert."""
-    chance, start_ms = random.Random(7), int(time.time() * 1000) - 120_000
-    pings = [
-        {
-            "rider_id": FORGER,
-            "event_timestamp_ms": start_ms + n * 5_000,
-            "latitude": 52.5 + n * 0.00023 + chance.gauss(0, 1e-6),
-            "longitude": 13.4 + chance.gauss(0, 1e-6) + 0.045 * (n >= 12),
-            "accuracy_meters": 5 + n % 3,
-            "speed_mps": 5 + n % 5 / 10,
-            "is_mock": n >= 12,
-        }
-        for n in range(20)
-    ]
-    city.post(pings)
-
-    def alerts() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = city.http.get("/fraud/alerts", params={"rider_id": FORGER}).json()["items"]
-        return found
-
-    return str(eventually(alerts, within_s=60, what="an alert is raised")[0]["alert_id"])
-
-
 def test_a_case_is_read_and_decided_on_the_page(chrome: Browser, city: Ridelog) -> None:
-    alert_id = forged_ride(city)
+    alert_id = forged_ride(city, FORGER)
     with signed_in(chrome, city) as page:
         page.keyboard.press("f")
         page.locator(".panel .problems button", has_text=FORGER).click()
@@ -74,39 +47,9 @@ def test_a_case_is_read_and_decided_on_the_page(chrome: Browser, city: Ridelog) 
         assert page.evaluate("window.pwned") is None
 
 
-def paid_ride(city: Ridelog, rider: str) -> None:
-    """An order that the rider carries from its restaurant to its customer."""
-    at_ms = int(time.time() * 1000) - 400_000
-    order = {
-        "order_id": "a paid order",
-        "restaurant": {"latitude": 41.390, "longitude": 2.170},
-        "customer": {"latitude": 41.398, "longitude": 2.170},
-        "time_zone": "Europe/Madrid",
-        "currency": "EUR",
-        "placed_at": at_ms - 60_000,
-    }
-    assert city.http.post("/deliveries", json=order).status_code == 201
-    steps = (("assign", at_ms), ("pickup", at_ms + 60_000), ("complete", at_ms + 300_000))
-    pings = [
-        {
-            "rider_id": rider,
-            "latitude": 41.390 + 0.008 * max(0, n - 12) / 48,
-            "longitude": 2.170,
-            "event_timestamp_ms": at_ms + n * 5_000,
-            "accuracy_meters": 5,
-        }
-        for n in range(61)
-    ]
-    for verb, when in steps:
-        body = {"at": when, **({"rider_id": rider} if verb == "assign" else {})}
-        assert city.http.post(f"/deliveries/a paid order/{verb}", json=body).status_code == 200
-        if verb == "assign":
-            city.post(pings)
-
-
 def test_a_rider_sees_what_is_paid_for_a_week_and_for_what(chrome: Browser, city: Ridelog) -> None:
     rider = "a paid rider"
-    paid_ride(city, rider)
+    paid_ride(city, rider, "a paid order")
     payouts = eventually(
         lambda: city.http.get("/payouts", params={"rider_id": rider}).json()["items"], within_s=90, what="a payout"
     )

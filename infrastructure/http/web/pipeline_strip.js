@@ -48,7 +48,7 @@ export function Strip({ pipeline, rates, problem, link }) {
       <summary><span class="dot" aria-hidden="true"></span><b role="status">${words[state]}</b>
         ${pipeline && html`<span class="quiet">position ${text.count(pipeline.head)}</span> <span class="quiet">${text.rate(rates.get("log") ?? 0)}</span>`}
         <span class="quiet link-state">${link}</span></summary>
-      <ul class="stages-list">${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
+      <ul class="stages-list" tabindex="0" aria-label="Stages of the pipeline">${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
         <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
           <b>${stage.stage}</b>
           <span>${stage.position === null ? "–" : text.count(stage.position)}</span>

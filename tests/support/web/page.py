@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.waiting import eventually
 from tests.support.web.browser import opened, until
+from tests.support.web.node_tools import install, installed_file
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
 
@@ -83,3 +84,21 @@ def find(page: Page, wanted: str) -> None:
     field.fill(wanted)
     expect(page.locator(".finder li button").first).to_be_visible()
     field.press("Enter")
+
+
+def serious_violations(page: Page) -> list[str]:
+    """What axe-core finds serious or critical in the page as it is shown, one line each with the element.
+
+    Raises ToolsMissing where axe-core cannot be had.
+    """
+    install()
+    source = installed_file("axe-core/axe.min.js")
+    assert source is not None, "the lock names axe-core"
+    page.evaluate(source.read_text() + ";0")
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)")
+    return [
+        f"{one['impact']} {one['id']}: {node['html'][:120]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+        for node in one["nodes"]
+    ]

@@ -23,6 +23,7 @@ E2E_ALONE = (
     "tests/e2e/test_first_steps.py",
     "tests/e2e/test_fraud_page.py",
     "tests/e2e/test_page.py",
+    "tests/e2e/test_page_accessibility.py",
     "tests/e2e/test_page_panels.py",
     "tests/e2e/test_real_tracks.py",
     "tests/e2e/test_secured_kafka.py",

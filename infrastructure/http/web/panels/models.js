@@ -50,7 +50,7 @@ function ModelView({ id }) {
   return html`<dl class="facts"><${Fact} name="model" value=${text.visible(card.name)} /><${Fact} name="role" value=${card.role || "none"} />
       <${Fact} name="inputs" value=${card.inputs.length} /><${Fact} name="cities" value=${card.cities.length} /></dl>
     <h3>Errors on orders that are later than all it was trained on</h3>
-    ${Object.keys(all).length > 0 && html`<div class="scroll"><table class="pings"><thead><tr><th></th>${SCORES.map(([field, name]) => html`<th key=${field} class="number">${name}</th>`)}</tr></thead>
+    ${Object.keys(all).length > 0 && html`<div class="scroll" tabindex="0" role="group" aria-label="Errors"><table class="pings"><thead><tr><th>group</th>${SCORES.map(([field, name]) => html`<th key=${field} class="number">${name}</th>`)}</tr></thead>
       <tbody>${Object.entries(all).map(([group, one]) => html`<tr key=${group}><td>${text.words(text.visible(group))}</td>
         ${SCORES.map(([field, , shown]) => html`<td key=${field} class="number">${shown(/** @type {any} */ (one)[field] ?? null)}</td>`)}</tr>`)}</tbody></table></div>`}
     ${Object.keys(all).length === 0 && html`<p class="quiet">its manifest has no evaluation</p>`}
@@ -58,7 +58,7 @@ function ModelView({ id }) {
     <h3>How it was trained</h3><${Values} values=${card.training} />
     <h3>From which data</h3><${Values} values=${card.training_set} />
     <h3>Limits</h3><p class="quiet">Outside these bounds the baseline answers.</p>
-    <div class="scroll"><table class="pings"><thead><tr><th>input</th><th class="number">low</th><th class="number">high</th><th>may be unknown</th></tr></thead>
+    <div class="scroll" tabindex="0" role="group" aria-label="Limits"><table class="pings"><thead><tr><th>input</th><th class="number">low</th><th class="number">high</th><th>may be unknown</th></tr></thead>
       <tbody>${Object.entries(card.bounds).map(([name, one]) => html`<tr key=${name}><td>${text.words(name)}</td><td class="number">${one.low}</td><td class="number">${one.high}</td><td>${one.unknown ? "yes" : "no"}</td></tr>`)}</tbody></table></div>`;
 }
 
