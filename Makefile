@@ -3,7 +3,7 @@
 #   make test    lint, types, every tier of tests
 # While you work:
 #   make check   lint, types and the unit tests, within a minute on a quiet machine
-.PHONY: demo test check lint prove faults bench leakage kafka flink quix mutants install lock vendor clean
+.PHONY: demo test check lint prove faults bench leakage kafka flink quix mutants install lock vendor pictures clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -139,6 +139,10 @@ lock:
 # The page's libraries from npm, checked against infrastructure/http/web/vendor/versions.json.
 vendor: $(INSTALLED)
 	$(BIN)/python -m tests.support.web.vendor
+
+# The pictures of the page in the README, taken in an installed Chromium.
+pictures: $(INSTALLED)
+	$(BIN)/python -m tests.support.web.readme_pictures
 
 # The data of `serve` and `demo` is kept, and reported.
 clean:
