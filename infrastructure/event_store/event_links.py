@@ -20,6 +20,10 @@ be used for a million orders."""
 MAX_COMMAND_VERSIONS: Final = 20
 """Versions of a key on both sides of an event among which the others of its command are: they have one transaction."""
 
+MAX_BATCH_POSITIONS: Final = 2_000
+"""Positions on both sides of an event of a command that hold the others of its transaction: a batch of commands records
+fewer events."""
+
 MAX_SEARCHED_EVENTS: Final = 5_000
 """Events of a key, the latest by the time as sent, among which an event id is searched: of a ping every five seconds,
 those of seven hours. No index begins with an event id, since it would cost every recorded ping one more entry."""
@@ -44,9 +48,9 @@ _OF_COMMAND_ON_KEY = text(
     " WHERE command_id = :command_id AND aggregate_id = :aggregate AND command_id IS NOT NULL LIMIT :limit OFFSET 0) s"
     " ORDER BY position"
 )
-_OF_COMMAND_BY_ID = text(
+_NEAR = text(
     f"SELECT {EVENT_COLUMNS} FROM events"  # noqa: S608
-    " WHERE command_id = :command_id AND event_id = CAST(:event_id AS uuid) AND command_id IS NOT NULL LIMIT 1"
+    " WHERE position >= :first AND position <= :last AND event_id = CAST(:event_id AS uuid) LIMIT 1"
 )
 _BY_ID = text(
     "SELECT e.* FROM (SELECT event_id, event_time FROM (SELECT event_id, event_time FROM events"  # noqa: S608
@@ -121,9 +125,13 @@ class EventLinks:
             return _bounded(self._read(_OF_COMMAND, **values))
         return _bounded(self._read(_OF_COMMAND_ON_KEY, **values, aggregate=aggregate_id(stream, key)))
 
-    def of_command_by_id(self, command_id: str, event_id: str) -> RecordedEvent | None:
-        """The event with this id that a command recorded, on whatever key; None if there is none."""
-        found = self._read(_OF_COMMAND_BY_ID, command_id=command_id, event_id=event_id)
+    def near(self, position: int, event_id: str) -> RecordedEvent | None:
+        """The event with this id, on whatever key, at most MAX_BATCH_POSITIONS from a position; None if there is none.
+
+        So is found what was recorded in the same transaction. A key of many commands does not make it slow.
+        """
+        first, last = position - MAX_BATCH_POSITIONS, position + MAX_BATCH_POSITIONS
+        found = self._read(_NEAR, first=first, last=last, event_id=event_id)
         return found[0] if found else None
 
     def by_id(self, stream: str, key: str, event_ids: Collection[str], by_ms: int) -> dict[str, RecordedEvent]:

@@ -135,13 +135,13 @@ class EventLineages:
         return RequestLink(event.command_id, has_key, received, record.get("source_service"), links(others))
 
     def _cause(self, event: RecordedEvent) -> EventLink | None:
-        """The event that this one names as its cause: of its command, else of its order, or of its own rider for a
+        """The event that this one names as its cause: of its transaction, else of its order, or of its own rider for a
         first ping."""
         if event.caused_by is None:
             return None
         if event.command_id is not None:
-            # A rider that an assignment registered has no order in its first event: only the command leads to it.
-            found = self._reads.events.of_command_by_id(event.command_id, event.caused_by)
+            # A rider that an assignment registered has no order in its first event, but both are of one transaction.
+            found = self._reads.events.near(event.position, event.caused_by)
             if found is not None:
                 return link(found)
         order_id = self._record(event).get("order_id")

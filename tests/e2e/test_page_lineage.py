@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
@@ -36,7 +37,7 @@ class PaidRide:
         self.ride(STEP_S, LEG_S)
         self.step("pickup", LEG_S + 1)
         # After the ping that is kept back there are more than a window has.
-        self.ride(LEG_S + STEP_S, 3 * LEG_S, without=range(LEG_S + 30, LEG_S + 40))
+        self.ride(LEG_S + STEP_S, 3 * LEG_S, without=frozenset(range(LEG_S + 30, LEG_S + 40)))
         self.step("complete", 3 * LEG_S + 1)
         eventually(lambda: len(self.payouts()) == 2, what="both legs are paid")
 
@@ -55,7 +56,7 @@ class PaidRide:
             "speed_mps": 5.0,
         }
 
-    def ride(self, first_s: int, end_s: int, without: range = range(0)) -> None:
+    def ride(self, first_s: int, end_s: int, without: Collection[int] = frozenset()) -> None:
         self.city.post([self.ping(second) for second in range(first_s, end_s, STEP_S) if second not in without])
 
     def late_ping(self) -> int:
