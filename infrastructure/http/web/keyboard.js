@@ -1,6 +1,6 @@
 // Keys of the whole page. They do nothing while the viewer types, or works in a field, a menu or the map.
 
-import { useEffect } from "./vendor/htm-preact.js";
+import { useLayoutEffect } from "./vendor/htm-preact.js";
 import { PANELS } from "./panels/all.js";
 
 /** @param {{page: import("./panels/registry.js").PageContext, playing: boolean, onPlay: (playing: boolean) => void,
@@ -24,7 +24,8 @@ export function useKeys({ page, playing, onPlay, on }) {
       /** @type {HTMLElement | null} */ (document.querySelector(".finder input"))?.focus();
     } else toggle(event, page);
   };
-  useEffect(() => {
+  // With the layout, not after the next frame: a key that is pressed as soon as the form of the token is gone must count.
+  useLayoutEffect(() => {
     document.addEventListener("keydown", keys);
     return () => document.removeEventListener("keydown", keys);
   });
