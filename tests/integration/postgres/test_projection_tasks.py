@@ -233,7 +233,8 @@ def test_the_task_of_an_ended_process_is_closed_and_can_be_requested_again(
     assert tasks.request(SPEED, "rebuild", {}).is_open
 
 
-@pytest.mark.parametrize(("instance", "abandoned"), [(ELSEWHERE, True), (HERE, False)])
+# With ids: the instance has the number of this process, and each worker of a parallel run must collect the same names.
+@pytest.mark.parametrize(("instance", "abandoned"), [(ELSEWHERE, True), (HERE, False)], ids=["elsewhere", "here"])
 def test_only_a_task_of_another_machine_is_abandoned_by_its_silence(
     tasks: ProjectionTasks, engine: Engine, instance: str, abandoned: bool
 ) -> None:
