@@ -10,9 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 from sqlalchemy import Engine, text
 
-from infrastructure.observability.stage_reports import instance_of, is_alive
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.postgres.projection_tasks import ProjectionTask, ProjectionTasks
+from infrastructure.postgres.projection_tasks import ProjectionTasks
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium
 from tests.support.web.page import NO_BROWSER, ride, signed_in
@@ -113,25 +112,14 @@ def no_new_generations(engine: Engine) -> Iterator[None]:
 def test_a_refusal_is_shown_with_what_to_do(chrome: Browser, city: Ridelog) -> None:
     engine = reader_engine(city.info.postgres_url)
     tasks = ProjectionTasks(engine)
-    serve = instance_of(city.process.pid)
-
-    def task() -> ProjectionTask:
-        return tasks.latest()["traffic"]
-
-    with no_new_generations(engine), signed_in(chrome, city, "/?projections=", viewport=PHONE) as page:
-        number = city.http.post("/projections/traffic/rebuild", json={}).json()["task"]
+    with signed_in(chrome, city, "/?projections=", viewport=PHONE) as page:
         traffic = section(page, "traffic")
-        expect(traffic.locator(".task")).to_contain_text("rebuild", timeout=TASK_TIMEOUT_MS)
-        assert city.http.post("/projections/traffic/rebuild", json={}).json()["code"] == "task_open"
+        with no_new_generations(engine):
+            assert city.http.post("/projections/traffic/rebuild", json={}).status_code == 202
+            expect(traffic.locator(".task")).to_contain_text("rebuild", timeout=TASK_TIMEOUT_MS)
+            assert city.http.post("/projections/traffic/rebuild", json={}).json()["code"] == "task_open"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        eventually(lambda: task().instance not in (None, serve), within_s=180, what="the process has taken the task")
-        running = task()
-        assert running.instance is not None
-        assert is_alive(running.instance)
-        assert city.http.post("/projections/traffic/cancel", json={"task": number}).status_code == 202
-        eventually(lambda: not task().is_open, within_s=180, what="the task is closed")
-        assert (task().task, task().state) == (number, "cancelled")
-        assert not is_alive(running.instance)
+        eventually(lambda: not tasks.latest()["traffic"].is_open, within_s=180, what="the task has ended")
         page.route(
             "**/projections/traffic/rebuild",
             lambda route: route.fulfill(
