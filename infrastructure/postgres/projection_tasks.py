@@ -145,6 +145,8 @@ _END = text(
     " WHERE task = :task AND ended_at IS NULL"
 )
 _CANCEL = text("UPDATE projection_tasks SET cancel = true WHERE task = :task AND ended_at IS NULL")
+_SHORT_WAIT = text("SET LOCAL lock_timeout = '3s'")
+"""A request to cancel must be answered before its client gives up."""
 _LOCKED = text(f"SELECT {_COLUMNS} FROM projection_tasks WHERE task = :task FOR UPDATE")  # noqa: S608
 _OPEN = text(f"SELECT {_COLUMNS} FROM projection_tasks WHERE ended_at IS NULL ORDER BY task")  # noqa: S608
 _ONE = text(f"SELECT {_COLUMNS} FROM projection_tasks WHERE task = :task")  # noqa: S608
@@ -205,9 +207,11 @@ class ProjectionTasks:
     def cancel(self, task: int) -> bool:
         """Ask for the end of an open task; a requested one ends at once.
 
-        Returns False for one that is closed, and for one that runs and is none of CANCELLABLE_KINDS.
+        Returns False for one that is closed, and for one that runs and is none of CANCELLABLE_KINDS. Raises
+        PortUnavailable while the task changes a generation, which may wait for a lock itself: ask again.
         """
         with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(_SHORT_WAIT)
             row = connection.execute(_LOCKED, {"task": task}).one_or_none()
             if row is None or not (found := _task(row)).is_open:
                 return False

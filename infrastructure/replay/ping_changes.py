@@ -27,7 +27,7 @@ class FoldVerdict(StrEnum):
     """What the fold of the speed did with a ping; the values are answered and shown."""
 
     ACCEPTED = "accepted"
-    """It is in the window, with a weight in the speed, or with none because no speed can be told."""
+    """It is in the window, with a weight in the speed, or with none because its window gives no speed."""
     REJECTED = "rejected"
     """It is in the window, but the estimate does not use it; there is a reason."""
     TOO_LATE = "too_late"
@@ -37,7 +37,7 @@ class FoldVerdict(StrEnum):
 
 
 class WindowThen(NamedTuple):
-    """The window after an event: speeds in m/s, None if nothing can be told, and its pings with their weights."""
+    """The window after an event: speeds in m/s, None if the window gives none, and its pings with their weights."""
 
     speed_mps: float | None
     path_speed_mps: float | None

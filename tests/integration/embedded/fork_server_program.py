@@ -31,7 +31,7 @@ def preload() -> None:
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
-    """What a fork does: it says what it has, and ends as it is told."""
+    """What a fork does: it writes what it has to its log, and ends by its argument."""
     word = arguments[0]
     print(json.dumps(_found()), flush=True)
     if word == "wait":

@@ -265,3 +265,15 @@ def test_invariant_15_only_the_newest_ended_tasks_are_kept(tasks: ProjectionTask
     with engine.connect() as connection:
         kept = connection.execute(text("SELECT count(*), max(task) FROM projection_tasks")).one()
     assert tuple(kept) == (MAX_KEPT_TASKS + 1, newest)
+
+
+def test_regression_a_cancel_does_not_wait_without_limit_for_a_task_that_changes_a_generation(
+    tasks: ProjectionTasks, engine: Engine
+) -> None:
+    number = tasks.request(SPEED, "rebuild", {}).task
+    tasks.claim(HERE, FOLDS)
+    with engine.begin() as changing:
+        assert hold_open(changing, number, HERE)
+        with pytest.raises(PortUnavailable, match="lock timeout"):
+            tasks.cancel(number)
+    assert tasks.cancel(number)
