@@ -6,6 +6,8 @@ An error that is missing from the description is one that no client expects.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,6 +15,8 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import ResponseSpec
+
+from projections.core.ports import PortUnavailable, SinkRejected
 
 log = logging.getLogger("ridelog.http")
 
@@ -30,6 +34,15 @@ class ApiError(Exception):
 
 def unavailable(code: str, detail: str) -> ApiError:
     return ApiError(503, code, detail, {"Retry-After": "1"})
+
+
+@contextmanager
+def unavailable_as(code: str) -> Iterator[None]:
+    """Answer 503 with ``code`` where a server is unavailable, or rejects what it is sent."""
+    try:
+        yield
+    except (PortUnavailable, SinkRejected) as error:
+        raise unavailable(code, f"{error}; send it again") from error
 
 
 def _body(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, str]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -17,9 +15,8 @@ from domain.timestamps import epoch_ms
 from infrastructure.errors import UserError
 from infrastructure.eta_models.model_files import MANIFEST, ModelManifest, ModelUnavailable, read_model_manifest
 from infrastructure.eta_models.registry import ModelEntry, ModelRegistry, ModelRoles
-from infrastructure.http.errors import ApiError, errors, unavailable
+from infrastructure.http.errors import ApiError, errors, unavailable_as
 from infrastructure.http.shared_reads import SharedReads
-from projections.core.ports import PortUnavailable, SinkRejected
 
 BASELINE: Final = "baseline"
 READ_INTERVAL_S: Final = 2.0
@@ -69,7 +66,7 @@ class ModelReads:
 
     def all(self) -> ModelsAnswer:
         """Raises ApiError 503."""
-        with _answered():
+        with unavailable_as("models_unavailable"):
             entries, roles = self._registry.entries(), self._registry.roles()
         baseline = packaged_baseline()
         role = "serving" if roles.serving is None else ""
@@ -80,7 +77,7 @@ class ModelReads:
         """The model whose digest starts so. Raises ApiError 404, 409, 503."""
         if not _DIGEST.fullmatch(start):
             raise ApiError(404, "unknown_model", "a digest has 1 to 64 hexadecimal digits; GET /models lists them")
-        with _answered():
+        with unavailable_as("models_unavailable"):
             try:
                 digest = self._registry.digest_starting(start)
             except UserError as error:
@@ -149,11 +146,3 @@ def _item(one: ModelEntry, roles: ModelRoles) -> ModelItem:
 
 def _role(digest: str, roles: ModelRoles) -> str:
     return "serving" if digest == roles.serving else "shadow" if digest == roles.shadow else ""
-
-
-@contextmanager
-def _answered() -> Iterator[None]:
-    try:
-        yield
-    except (PortUnavailable, SinkRejected) as error:
-        raise unavailable("models_unavailable", f"{error}; send it again") from error

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from infrastructure.http.errors import ApiError
 from infrastructure.observability.abandoned_tasks import is_abandoned
 from infrastructure.postgres.projection_tasks import ProjectionTask, TaskKind, TaskState
 from infrastructure.status.task_lines import task_detail
+from projections.catalogue import PROJECTIONS
 from projections.core.projection import Projection
 from projections.rebuild.generations import Generation, active
 
@@ -151,3 +153,11 @@ def _generation(projection: Projection[Any], one: Generation, live: Generation |
         examples,
         actions_of(projection, one, live),
     )
+
+
+def catalogued(name: str) -> Projection[Any]:
+    """The projection of the catalogue. Raises ApiError 404."""
+    found = PROJECTIONS.get(name)
+    if found is None:
+        raise ApiError(404, "unknown_projection", f"the projections are {', '.join(PROJECTIONS)}")
+    return found

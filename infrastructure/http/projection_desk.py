@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Engine
 
-from infrastructure.http.errors import ApiError, unavailable
+from infrastructure.http.errors import ApiError, unavailable_as
 from infrastructure.http.projection_answers import (
     GenerationAction,
     ProjectionsAnswer,
     TaskItem,
     actions_of,
+    catalogued,
     projection_item,
     task_item,
 )
@@ -25,7 +25,6 @@ from infrastructure.postgres.projection_tasks import ProjectionTasks, TaskIsOpen
 from infrastructure.status.task_lines import is_late, running_folds
 from infrastructure.timestamps import now_ms
 from projections.catalogue import PROJECTIONS
-from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 from projections.rebuild.generations import Generation, active
 
@@ -47,7 +46,7 @@ class ProjectionDesk:
 
     def all(self) -> ProjectionsAnswer:
         """Every projection of the catalogue. Raises ApiError 503."""
-        with _answered():
+        with unavailable_as("projections_unavailable"):
             generations, tasks = self._generations.all_by_projection(), self._tasks.latest()
             at_ms = now_ms()
             folds = self._running_folds() if any(is_late(task, at_ms) for task in tasks.values()) else set()
@@ -59,8 +58,8 @@ class ProjectionDesk:
 
     def request(self, name: str, kind: TaskKind, options: Mapping[str, Any]) -> TaskItem:
         """Record a task. Raises ApiError 404, 409, 503."""
-        projection = _projection(name)
-        with _answered():
+        projection = catalogued(name)
+        with unavailable_as("projections_unavailable"):
             if kind in _NEEDED:
                 self._check_generation(projection, kind, options)
             close_abandoned(self._tasks, self._generations)
@@ -73,8 +72,8 @@ class ProjectionDesk:
 
     def cancel(self, name: str, number: int) -> TaskItem:
         """Ask for the end of the open task. Raises ApiError 404, 409, 503."""
-        _projection(name)
-        with _answered():
+        catalogued(name)
+        with unavailable_as("projections_unavailable"):
             task = self._tasks.one(number)
             if task is None or task.projection != name:
                 raise ApiError(404, "unknown_task", f"{name} has no task {number}: GET /projections shows the newest")
@@ -126,18 +125,3 @@ def _refusal(projection: Projection[Any], one: Generation, kind: TaskKind) -> st
     if kind == "switch":
         return f"{name} is {one.state}, or was compared with another generation than the served one: rebuild first"
     return f"{name} is {one.state}: only one that was served before, and is kept up to date, can be rolled back to"
-
-
-def _projection(name: str) -> Projection[Any]:
-    found = PROJECTIONS.get(name)
-    if found is None:
-        raise ApiError(404, "unknown_projection", f"the projections are {', '.join(PROJECTIONS)}")
-    return found
-
-
-@contextmanager
-def _answered() -> Iterator[None]:
-    try:
-        yield
-    except (PortUnavailable, SinkRejected) as error:
-        raise unavailable("projections_unavailable", f"{error}; send it again") from error

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from infrastructure.backends import Backends
 from infrastructure.errors import UserError
-from infrastructure.http.errors import ApiError, unavailable
+from infrastructure.http.errors import ApiError, unavailable_as
 from infrastructure.http.parked import ParkedItem, ParkedPage, ParkedPlace, RetryAnswer, RetryItem, parked_cursor
+from infrastructure.http.projection_answers import catalogued
 from infrastructure.operations.parked_keys import retry
 from projections.catalogue import PROJECTIONS
-from projections.core.ports import FenceConflict, ParkedEvent, PortUnavailable, SinkRejected
-from projections.core.projection import Projection
+from projections.core.ports import FenceConflict, ParkedEvent
 from projections.rebuild.generations import Generation, is_kept_up
 
 
@@ -26,12 +23,12 @@ class BackendsParkedDesk:
 
     def page(self, projection: str | None, limit: int, after: ParkedPlace | None) -> ParkedPage:
         """At most ``limit`` keys after a place. No more than one key more is read. Raises ApiError 404, 503."""
-        wanted = list(PROJECTIONS.values()) if projection is None else [_named(projection)]
+        wanted = list(PROJECTIONS.values()) if projection is None else [catalogued(projection)]
         order = list(PROJECTIONS)
         start = (-1, -1) if after is None else (_index(order, after.projection), after.generation)
         items: list[ParkedItem] = []
         total = 0
-        with _answered():
+        with unavailable_as("parked_unavailable"):
             generations = self._backends.generations.all_by_projection()
             for one in wanted:
                 for generation in generations.get(one.name, []):
@@ -50,9 +47,9 @@ class BackendsParkedDesk:
 
     def retry(self, projection: str, key: str) -> RetryAnswer:
         """Raises ApiError 404, 409, 503."""
-        with _answered():
+        with unavailable_as("parked_unavailable"):
             try:
-                outcomes = retry(self._backends, _named(projection), key)
+                outcomes = retry(self._backends, catalogued(projection), key)
             except UserError as error:
                 raise ApiError(404, "not_parked", f"{error}; GET /parked shows what is parked now") from error
             except FenceConflict as error:
@@ -83,18 +80,3 @@ def _item(generation: Generation, key: str, event: ParkedEvent, *, retriable: bo
 def _index(order: list[str], projection: str) -> int:
     """Its place in the list. A cursor of older code may name a projection that there is no more."""
     return order.index(projection) if projection in order else len(order)
-
-
-def _named(projection: str) -> Projection[object]:
-    found = PROJECTIONS.get(projection)
-    if found is None:
-        raise ApiError(404, "unknown_projection", f"the projections are {', '.join(PROJECTIONS)}")
-    return found
-
-
-@contextmanager
-def _answered() -> Iterator[None]:
-    try:
-        yield
-    except (PortUnavailable, SinkRejected) as error:
-        raise unavailable("parked_unavailable", f"{error}; send it again") from error
