@@ -96,6 +96,14 @@ class FenceCheck(NamedTuple):
         matching = (FenceStatus.NEW, FenceStatus.GOOD)
         return {shard: status for shard, status in self.statuses.items() if status not in matching}
 
+    def seqs(self, fences: Mapping[int, Fence | None]) -> dict[int, int]:
+        """The seqs of those of ``fences`` that match the log. A shard without a fence has none."""
+        return {
+            shard: fence.seq
+            for shard, fence in fences.items()
+            if fence is not None and self.statuses[shard] is FenceStatus.GOOD
+        }
+
 
 class FenceMismatch(NamedTuple):
     """Report on the fences that do not match the log, one for all shards that a worker opened together.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.identifiers import SHARDS
-from projections.core.fences import FenceStatus, check_fences
+from projections.core.fences import check_fences
 from projections.core.fold import Decode
-from projections.core.ports import EventLog, Fence, FenceConflict, Sink
+from projections.core.ports import EventLog, FenceConflict, Sink
 from projections.core.projection import Projection
 from projections.core.retry import RetryPolicy
 from projections.core.shard_processor import ProcessorLimits, ShardProcessor
@@ -190,7 +190,8 @@ class Rebuild:
                 self._fill_shard(live_sink, shard, after_seq)
                 continue
             after = new_sink.dump(shard)
-            if _seq(after.fence) != after_seq:
+            reached = 0 if after.fence is None else after.fence.seq
+            if reached != after_seq:
                 continue
             found.add_shard(self._projection, shard, before, after)
             return
@@ -292,13 +293,8 @@ class Rebuild:
     def _fences_of(self, live: Generation) -> dict[int, int]:
         """Seqs of the live fences that match the log. A shard without one is filled to the head."""
         fences = dict(zip(_ALL, self._ports.sink_of(live.number).fences(list(_ALL)), strict=True))
-        statuses = check_fences(self._ports.log, self._projection.stream, fences).statuses
-        return {s: fence.seq for s, fence in fences.items() if fence is not None and statuses[s] is FenceStatus.GOOD}
+        return check_fences(self._ports.log, self._projection.stream, fences).seqs(fences)
 
     def _parked(self, new: Generation) -> list[RebuildParkedKey]:
         found = self._retrying(lambda: self._ports.sink_of(new.number).parked(list(_ALL)))
         return sorted(RebuildParkedKey(key, event) for events in found.values() for key, event in events.items())
-
-
-def _seq(fence: Fence | None) -> int:
-    return 0 if fence is None else fence.seq
