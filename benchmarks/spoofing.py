@@ -1,4 +1,4 @@
-"""Spoofing alerts on recorded tracks: python -m benchmarks.spoofing FILES…
+"""Spoofing alerts on recorded tracks: python -m benchmarks.spoofing FILES…, or python benchmarks/spoofing.py FILES…
 
 Runs the fold of the projection ``spoofing`` over CSV files of pings, with the columns that import-pings reads, or those
 of the real data (docs/development.md). Without files: all pings in the folder RIDELOG_GPS_DATA. Prints, for each file
@@ -16,6 +16,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+if not __package__:
+    # Run by its path: Python has put the folder benchmarks on the search path instead of the repository.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from benchmarks.spoofing_files import RIDER_COLUMNS, GpsFile, events_of, read_gps
 from domain.features.case_file import CaseFile, Signal, case_of

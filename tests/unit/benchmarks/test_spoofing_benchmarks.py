@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,15 @@ def test_a_teleport_is_listed_with_its_evidence(tmp_path: Path, capsys: pytest.C
     out = capsys.readouterr().out
     assert "signals: teleport 1" in out
     assert f"evidence from {rows[20]['event_id']}" in out
+
+
+def test_the_program_runs_by_its_path_from_any_folder(file: Path, tmp_path: Path) -> None:
+    program = Path(spoofing.__file__)
+    run = subprocess.run(
+        [sys.executable, program, str(file)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "0 alerts" in run.stdout
 
 
 def test_a_file_without_a_rider_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
