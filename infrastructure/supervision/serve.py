@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,6 +18,7 @@ from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.embedded.server import free_port
 from infrastructure.embedded.service import Program, Service, ServiceCommand, stop_all
 from infrastructure.embedded.stack import Stack
+from infrastructure.observability.metrics_directory import clear_metrics
 from infrastructure.observability.stage_reports import instance_of
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
@@ -111,9 +111,7 @@ def _prepare(settings: Settings, stack: Stack, pids: PidFile, data_dir: Path, pa
         refuse_unreachable_redis(settings.redis_url)
     ready = stack.start(pids)
     metrics_dir = settings.metrics_dir or data_dir / "metrics"
-    # Files of ended processes would be added to the counters of this run.
-    shutil.rmtree(metrics_dir, ignore_errors=True)
-    metrics_dir.mkdir(mode=0o700, parents=True)
+    clear_metrics(metrics_dir)
     assert ready.postgres_url is not None
     prepare_database(ready.postgres_url, embedded="postgres_url" in stack.servers)
     ready = msgspec.structs.replace(ready, port=port, metrics_dir=metrics_dir, data_dir=data_dir)
