@@ -11,6 +11,7 @@ import msgspec
 
 from infrastructure.errors import UserError
 from infrastructure.settings.addresses import http_address
+from projections.catalogue import PROJECTIONS
 
 JOB_PREFIX = "ridelog-"
 REBUILD_PREFIX = "rebuild "
@@ -116,11 +117,16 @@ class FlinkCluster:
         self._clock = clock
 
     def jobs(self) -> list[FlinkJob]:
-        """The newest job of each projection that was ever submitted, by name. Raises ClusterUnavailable."""
+        """The newest job of each projection that was ever submitted, by name. Raises ClusterUnavailable.
+
+        A job of another installation may start alike: `ridelog-berlin-speed` is none of the installation without a
+        prefix.
+        """
         newest: dict[str, _Listed] = {}
         for job in sorted(self._get("/jobs/overview", _Overview).jobs, key=_by_life):
-            if job.name.startswith(self._prefix):
-                newest[job.name.removeprefix(self._prefix)] = job
+            name = job.name.removeprefix(self._prefix)
+            if name != job.name and name in PROJECTIONS:
+                newest[name] = job
         return [self._described(name, job) for name, job in sorted(newest.items())]
 
     def job(self, projection: str) -> FlinkJob | None:
@@ -132,12 +138,14 @@ class FlinkCluster:
 
         Only the command that submitted one ends it early: after a kill -9 of that command the job goes on.
         """
-        found = [
-            FillJob(job.name.removeprefix(self._fill_prefix), job.jid, job.state)
-            for job in self._get("/jobs/overview", _Overview).jobs
-            if job.name.startswith(self._fill_prefix) and job.state in STATES_OF_A_RUNNING_JOB
-        ]
-        return [job for job in found if projection in (None, job.generation.partition("@")[0])]
+        found: list[FillJob] = []
+        for job in self._get("/jobs/overview", _Overview).jobs:
+            generation = job.name.removeprefix(self._fill_prefix)
+            name = generation.partition("@")[0]
+            is_ours = generation != job.name and name in PROJECTIONS
+            if is_ours and job.state in STATES_OF_A_RUNNING_JOB and projection in (None, name):
+                found.append(FillJob(generation, job.jid, job.state))
+        return found
 
     def state(self, job_id: str) -> str:
         """The state of one job. Raises ClusterUnavailable."""

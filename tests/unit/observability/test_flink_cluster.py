@@ -69,6 +69,23 @@ def test_installations_with_other_topics_share_a_cluster(fake: FakeFlink) -> Non
     assert cluster_of(fake, "berlin.").jobs() == []
 
 
+@pytest.mark.parametrize("prefix", ["", "a-"])
+def test_regression_a_failed_job_of_another_installation_is_not_this_ones(fake: FakeFlink, prefix: str) -> None:
+    """Its prefix starts like this one's: it answered 503 at `/health/ready` on every node."""
+    fake.answers = {
+        "/jobs/overview": {
+            "jobs": [
+                listed_job(FAILED, f"ridelog-{prefix}b-speed", "FAILED", 1_000),
+                listed_job(OTHER, f"rebuild {prefix}b-speed@2", "RUNNING", 1_000),
+                listed_job(RUNNING, f"rebuild {prefix}speed@3", "RUNNING", 1_000),
+            ]
+        }
+    }
+    cluster = cluster_of(fake, prefix)
+    assert cluster.jobs() == []
+    assert [job.generation for job in cluster.fills()] == ["speed@3"]
+
+
 def test_a_savepoint_returns_its_place_and_a_failed_one_its_cause(fake: FakeFlink) -> None:
     path = f"/jobs/{RUNNING}/savepoints/r1"
     fake.answers[path] = {"status": {"id": "COMPLETED"}, "operation": {"location": "s3://saved/1"}}
