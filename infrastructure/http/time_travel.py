@@ -17,6 +17,7 @@ from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.paging import instant_ms, whole_number
 from infrastructure.observability import metrics
 from infrastructure.replay.past_etas import LogTooLong
+from infrastructure.schema_registry.client import RegistryUnavailable
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.replay.as_of import AsOf, AsOfProblem, Axis, InvalidAsOf, Unresolvable, checked_as_of
 from projections.replay.key_replay import TooLong
@@ -46,7 +47,8 @@ checks and the reads of deliveries waiting, and the node would be taken out of s
 
 T = TypeVar("T")
 
-PAST = (Unresolvable, TooLong, SinkRejected, PortUnavailable)
+_UNAVAILABLE: Final = (PortUnavailable, RegistryUnavailable)
+PAST = (Unresolvable, TooLong, SinkRejected, *_UNAVAILABLE)
 """The errors of a past read that cannot be answered; ``past_error`` maps them."""
 
 
@@ -84,7 +86,7 @@ def answering() -> Iterator[None]:
     try:
         yield
     except PAST as error:
-        outcome = "unavailable" if isinstance(error, PortUnavailable) else "refused"
+        outcome = "unavailable" if isinstance(error, _UNAVAILABLE) else "refused"
         raise past_error(error) from error
     finally:
         metrics.REPLAY_SECONDS.labels(outcome).observe(time.perf_counter() - began)

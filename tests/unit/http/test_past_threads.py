@@ -18,6 +18,7 @@ from infrastructure.http.errors import HANDLERS
 from infrastructure.http.eta import eta_route
 from infrastructure.http.eta_answers import EtaAnswers, EtaReads
 from infrastructure.http.speed import speed_route
+from infrastructure.schema_registry.client import RegistryUnavailable
 from projections.replay.as_of import Unresolvable
 from read_models.view import ViewLimits
 
@@ -38,6 +39,15 @@ class SlowPast:
         self.began.set()
         self.may_end.wait(30)
         raise Unresolvable("log_begins_later", "the log begins later")
+
+    of_rider = at
+
+
+class WithoutRegistry:
+    """A past whose events are of a schema that an external registry alone has, while that is unavailable."""
+
+    def at(self, *_: object) -> NoReturn:
+        raise RegistryUnavailable("the schema registry does not answer")
 
     of_rider = at
 
@@ -80,16 +90,16 @@ def route_of(path: str, past: Any) -> HTTPRouteHandler | Router:
     return analytics_router(NOTHING, past)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/deliveries/order-1/eta",
-        "/riders/anna/speed",
-        "/analytics/riders",
-        "/analytics/riders/anna",
-        "/analytics/fleet",
-    ],
-)
+PATHS = [
+    "/deliveries/order-1/eta",
+    "/riders/anna/speed",
+    "/analytics/riders",
+    "/analytics/riders/anna",
+    "/analytics/fleet",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_replays_that_wait_leave_the_threads_to_the_health_checks(path: str) -> None:
     past = SlowPast()
     application = Litestar([route_of(path, past)], exception_handlers=HANDLERS, openapi_config=None)
@@ -106,3 +116,10 @@ def test_replays_that_wait_leave_the_threads_to_the_health_checks(path: str) -> 
         return await asyncio.gather(*asked)
 
     assert set(asyncio.run(run())) == {400}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_regression_a_past_answers_503_while_the_schema_registry_is_unavailable(path: str) -> None:
+    """It was 500, as if this node had a fault; `/events` answered 503."""
+    application = Litestar([route_of(path, WithoutRegistry())], exception_handlers=HANDLERS, openapi_config=None)
+    assert asyncio.run(status_of(application, path)) == 503
