@@ -16,6 +16,7 @@ from domain.features.eta.baseline import EtaModel
 from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures, EtaReading
 from domain.features.eta.quantiles import EtaQuantiles
+from domain.features.eta.stand_in import StandIn
 from domain.features.eta.way import Way
 from domain.identifiers import shard_of
 from infrastructure.backends import Backends
@@ -39,18 +40,29 @@ BATCH_ETAS = 5_000
 """Answers in memory at once, about 2 KB each, with the rows made of them."""
 
 
-class _Recording:
+class RecordingModel:
     """A model that keeps what it was last given, so that a row has the very features that were compared."""
 
     def __init__(self, model: EtaModel) -> None:
         self._model = model
         self.name, self.digest = model.name, model.digest
-        self.is_outside_training = model.is_outside_training
         self.given: EtaReading | None = None
+
+    def is_outside_training(self, features: EtaFeatures, way: Way, facts: OrderFacts = NO_FACTS) -> bool:
+        return self._model.is_outside_training(features, way, facts)
 
     def predict(self, features: EtaFeatures, way: Way, facts: OrderFacts = NO_FACTS) -> EtaQuantiles:
         self.given = EtaReading(features, way, None, facts)
         return self._model.predict(features, way, facts)
+
+
+class _RecordingStandIn(RecordingModel, StandIn):
+    """``estimate`` knows a stand-in by its class: an answer of it has the reason ``model_unavailable``."""
+
+
+def recording_of(model: EtaModel) -> RecordingModel:
+    """The model, which keeps what it was last given, and answers the same."""
+    return _RecordingStandIn(model) if isinstance(model, StandIn) else RecordingModel(model)
 
 
 class ServedPass:
@@ -60,7 +72,7 @@ class ServedPass:
         """``on_progress`` gets how many answers were checked since the last call."""
         self._backends = backends
         self._folder = folder
-        self._models: dict[str, _Recording | None] = {}
+        self._models: dict[str, RecordingModel | None] = {}
         self._etas = PostgresServedEtas(backends.engine)
         self._on_progress = on_progress
         self._generations = backends.generations.all_by_projection()
@@ -112,7 +124,7 @@ class ServedPass:
     def _recording(self, digest: str) -> EtaModel | None:
         if digest not in self._models:
             model = self._find(digest)
-            self._models[digest] = None if model is None else _Recording(model)
+            self._models[digest] = None if model is None else recording_of(model)
         return self._models[digest]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from domain.features.eta.baseline import EtaModel
 from domain.features.orders import OrderState
 from domain.features.speed.window import SpeedState
 from projections.core.fold import NO_SNAPSHOTS, Fold
@@ -58,7 +59,14 @@ class EtaWorld:
         return record.number
 
     def serve(
-        self, order: str, version: int, rider_version: int, city: int | None, at_ms: int, answer: Answer = eta_answer
+        self,
+        order: str,
+        version: int,
+        rider_version: int,
+        city: int | None,
+        at_ms: int,
+        answer: Answer = eta_answer,
+        model: EtaModel = MODEL,
     ) -> LoggedEta:
         """``rider_version`` 0: nothing of the rider was folded. ``answer``: the code of the service."""
         order_place, state = self._at(ORDERS, self.orders, order, version)
@@ -67,9 +75,9 @@ class EtaWorld:
             rider_place, rider = self._at(SPEED, self.riders, state.rider_id, rider_version)
         record, content = self.cities[city] if city else (None, None)
         snapshot = None if record is None or content is None else CitySnapshot(record.number, record.digest, content)
-        body = body_of(answer(order, state, rider, (snapshot, city), MODEL, at_ms))
+        body = body_of(answer(order, state, rider, (snapshot, city), model, at_ms))
         digest = None if record is None else record.digest
-        eta = ServedEta(order, order_place, state.rider_id, rider_place, city, digest, MODEL.digest, at_ms, body)
+        eta = ServedEta(order, order_place, state.rider_id, rider_place, city, digest, model.digest, at_ms, body)
         logged = LoggedEta(len(self.answered) + 1, self.orders.log_id, CODE, FINGERPRINT, None, eta)
         self.answered.append(logged)
         return logged
@@ -107,14 +115,18 @@ class WorldAudit(NamedTuple):
         return AuditedCity(record.digest, checked.verdict, checked.content, checked.why)
 
 
-def audit_of(world: EtaWorld, folds: Callable[[str, int], bool] = lambda name, generation: True) -> WorldAudit:
-    """An audit that begins at the first event."""
+def audit_of(
+    world: EtaWorld,
+    folds: Callable[[str, int], bool] = lambda name, generation: True,
+    model: EtaModel = MODEL,
+) -> WorldAudit:
+    """An audit that begins at the first event. ``model``: the one that it computes answers with."""
 
     def states(projection: Projection[Any], log: CityArchive) -> KeyStates[Any]:
         source = ReplaySource(projection, log, json.loads)
         return KeyStates(source, MemorySnapshots(log), lambda wrong: None)
 
-    models = {MODEL.digest: MODEL}
+    models = {model.digest: model}
     orders, riders = states(ORDERS, world.orders), states(SPEED, world.riders)
     audit = EtaAudit(orders, riders, EtaCode(CODE, FINGERPRINT, models.get, folds))
     return WorldAudit(audit, orders, riders, world.city.audit(), world)
