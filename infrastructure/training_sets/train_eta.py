@@ -104,10 +104,11 @@ def train(
     on_step: OnStep = lambda _: None,
 ) -> TrainedEta:
     """``origin``: of the set, for the manifest. Raises ValueError for too few rows, and UserError as ``library``."""
-    split = split_by_time(rows, options.validation_share, options.test_share)
+    axis = str(origin.get("axis", "known"))
+    split = split_by_time(rows, rows.end_known_ms(axis), options.validation_share, options.test_share)
     weight = _promise_weight(rows, split, options)
     target = residual_of(rows, weight)
-    places = _places(rows, target, split, options, str(origin.get("axis", "known")))
+    places = _places(rows, target, split, options, axis)
     rows, without = places.rows, list(options.without)
     if places.half_at is None:
         options = replace(options, without=(*options.without, RESTAURANT_EFFECT))

@@ -53,7 +53,7 @@ def test_the_standard_error_counts_orders_and_not_their_answers() -> None:
 
 def test_no_part_has_an_order_of_another_or_knows_what_ended_later() -> None:
     rows = model_rows(eta_rows(200, 3), BASELINE, None)
-    split = split_by_time(rows, 0.2, 0.2)
+    split = split_by_time(rows, rows.completed_ms, 0.2, 0.2)
     parts = (split.training, split.validation, split.test)
     orders = [set(rows.orders[part].tolist()) for part in parts]
     assert not orders[0] & orders[1] | orders[1] & orders[2] | orders[0] & orders[2]
@@ -66,13 +66,25 @@ def test_an_order_that_ends_after_the_cut_is_in_no_part() -> None:
     late = whole[10]
     late["label_event_ms"] = whole[99]["label_event_ms"]
     rows = model_rows(whole, BASELINE, None)
-    split = split_by_time(rows, 0.2, 0.2)
+    split = split_by_time(rows, rows.completed_ms, 0.2, 0.2)
     assert not (split.training | split.validation | split.test)[10]
 
 
+def test_regression_an_end_that_is_reported_after_the_cut_is_in_no_part_where_it_was_not_known() -> None:
+    """A phone without network reports a hand-over late: the training part had an end that nothing knew at the cut."""
+    whole = list(eta_rows(100, 1))
+    whole[10]["label_known_ms"] = whole[99]["label_known_ms"]
+    rows = model_rows(whole, BASELINE, None)
+    for axis, is_in_training in (("known", False), ("position", False), ("event", True)):
+        split = split_by_time(rows, rows.end_known_ms(axis), 0.2, 0.2)
+        assert bool(split.training[10]) is is_in_training
+        assert not (split.validation | split.test)[10]
+
+
 def test_a_set_with_too_few_orders_cannot_be_split() -> None:
+    rows = model_rows(eta_rows(1, 1), BASELINE, None)
     with pytest.raises(ValueError, match="no row is left for the training"):
-        split_by_time(model_rows(eta_rows(1, 1), BASELINE, None), 0.15, 0.15)
+        split_by_time(rows, rows.completed_ms, 0.15, 0.15)
 
 
 def test_censored_rows_have_no_part_in_an_evaluation() -> None:
