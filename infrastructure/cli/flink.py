@@ -49,8 +49,8 @@ def submit(
 ) -> None:
     """Start the job of each projection. It continues where the stores' fences are, whatever wrote them.
 
-    Refused while a job of the projection runs. If `serve` follows it too, no event is lost or counted twice, but both
-    fold it: leave it out of RIDELOG_PROJECTIONS.
+    Refused while a job of the projection runs or restarts. If `serve` follows it too, no event is lost or counted
+    twice, but both fold it: leave it out of RIDELOG_PROJECTIONS.
     """
     from infrastructure.backends import projection_named
     from infrastructure.embedded.stack import servers_for
@@ -62,8 +62,9 @@ def submit(
     with servers_for(_settings(data_dir, cluster), ("postgres_url", "redis_url", "kafka_bootstrap")) as settings:
         found = {job.projection: job for job in cluster_of_settings(settings).jobs()}
         for name in projections:
-            if (job := found.get(name)) is not None and job.runs:
-                raise UserError(f"the job {job.job_id} of {name} runs already: `flink cancel {name}` ends it")
+            if (job := found.get(name)) is not None and job.goes_on:
+                state = "runs" if job.runs else f"is {job.state}"
+                raise UserError(f"the job {job.job_id} of {name} {state} already: `flink cancel {name}` ends it")
         client = FlinkClient(
             FlinkEnvironment(environment or APP_FOLDER / FOLDER), url_of_settings(settings), APP_FOLDER
         )

@@ -21,6 +21,7 @@ REQUEST_TIMEOUT_S = 2.0
 SAVEPOINT_TIMEOUT_S = 120.0
 SAVEPOINT_POLL_INTERVAL_S = 0.2
 STATES_OF_A_RUNNING_JOB = frozenset({"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING"})
+_ENDING = frozenset({"FAILING", "CANCELLING"})
 
 T = TypeVar("T")
 
@@ -47,6 +48,11 @@ class FlinkJob(msgspec.Struct):
     @property
     def runs(self) -> bool:
         return self.state == "RUNNING"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it runs, or will by itself: beside a job that Flink restarts, a second one folds everything twice."""
+        return self.state in STATES_OF_A_RUNNING_JOB - _ENDING
 
 
 class FillJob(msgspec.Struct):

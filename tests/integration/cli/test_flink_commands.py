@@ -71,14 +71,16 @@ def test_savepoint_prints_where_it_is(flink: FakeFlink, tmp_path: Path) -> None:
     assert run(flink, tmp_path, "savepoint", "speed", "--folder", "s3://saved").stdout == "speed: s3://saved/1\n"
 
 
-def test_a_projection_whose_job_runs_is_not_submitted_again(
-    flink: FakeFlink, tmp_path: Path, settings: Settings
+@pytest.mark.parametrize(("state", "shown"), [("RUNNING", "runs"), ("RESTARTING", "is RESTARTING")])
+def test_regression_a_projection_whose_job_runs_or_restarts_is_not_submitted_again(
+    flink: FakeFlink, tmp_path: Path, settings: Settings, state: str, shown: str
 ) -> None:
-    with_a_job(flink, "RUNNING")
+    """While the store was unavailable, the job was RESTARTING, and a second one was started beside it."""
+    with_a_job(flink, state)
     env = settings.environment() | {"RIDELOG_FLINK_URL": flink.url, "RIDELOG_TOPIC_PREFIX": ""}
     refused = run_here(["flink", "submit", "speed"], env, tmp_path)
     assert refused.returncode == 1
-    assert f"the job {JOB} of speed runs already" in refused.stderr
+    assert f"the job {JOB} of speed {shown} already" in refused.stderr
 
 
 def test_without_a_cluster_or_with_an_unknown_projection_a_person_reads_what_to_do(
