@@ -12,8 +12,8 @@ from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.live import LiveDeliveries
 from domain.deliveries.values import DeliverySnapshot
 from domain.errors import DomainError, UnknownDelivery
-from domain.event_store import RecordedVersion
-from domain.riders.application import Riders
+from domain.event_store import RecordedRef, RecordedVersion
+from domain.riders.application import MAX_RELOADED_IN_LOCK, RELOADS_OUTSIDE_LOCK, Riders, TooManyStaleRiders
 
 
 class Deliveries:
@@ -39,27 +39,8 @@ class Deliveries:
         rejected = {index: error for index, error in enumerate(map(_problem, commands)) if error is not None}
         accepted = [command for index, command in enumerate(commands) if index not in rejected]
         batch = Batch(accepted, self._live, self._riders)
-
-        def decide() -> list[StoredEvent]:
-            batch.restart()
-            batch.decide()
-            for _ in range(_MAX_RELOADS):
-                stale = self._stale(batch)
-                if not stale:
-                    return batch.events
-                batch.forget(batch.loaded().keys() - stale)
-                batch.decide()
-            some = ", ".join(sorted(map(str, stale))[:3])
-            raise IntegrityError(f"the log does not continue {len(stale)} aggregate(s) as they are loaded: {some}")
-
-        def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
-            # Current are those that the append has just compared. All others are loaded again, inside the lock.
-            batch.forget(batch.written().keys() - conflicts)
-            batch.decide(in_lock=True)
-            return batch.events
-
         try:
-            recorded = self._log.append(decide, redecide)
+            recorded = self._append(batch)
         except BaseException:
             batch.forget(set())
             raise
@@ -74,13 +55,51 @@ class Deliveries:
             raise UnknownDelivery(f"no order {order_id} was placed")
         return found.aggregate.snapshot(found.position)
 
-    def _stale(self, batch: Batch) -> set[UUID]:
-        """The aggregates by which commands were rejected or found to be repeats, and that are not as in the log."""
-        consulted = batch.consulted()
-        if not consulted:
+    def _append(self, batch: Batch) -> RecordedRef:
+        """Decide and append; decide again on what another writer changed meanwhile, inside the lock if few riders."""
+        goes_on, reloads_left = False, RELOADS_OUTSIDE_LOCK
+
+        def decide() -> list[StoredEvent]:
+            nonlocal goes_on
+            if not goes_on:
+                # The first call, or one after a restore of the log: nothing that is loaded is valid then.
+                batch.restart()
+            goes_on = False
+            batch.decide()
+            for _ in range(_MAX_RELOADS):
+                # An append compares only aggregates with new events.
+                stale = self._stale(batch, batch.consulted())
+                if not stale:
+                    return batch.events
+                batch.forget(batch.loaded().keys() - stale)
+                batch.decide()
+            some = ", ".join(sorted(map(str, stale))[:3])
+            raise IntegrityError(f"the log does not continue {len(stale)} aggregate(s) as they are loaded: {some}")
+
+        def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
+            loaded = batch.loaded().keys()
+            # The append has just compared those with new events. The new decisions may depend on any of the others.
+            stale = conflicts | self._stale(batch, loaded - batch.written().keys())
+            if reloads_left and len(batch.riders_in(stale)) > MAX_RELOADED_IN_LOCK:
+                raise TooManyStaleRiders(stale)
+            batch.forget(loaded - stale)
+            batch.decide(in_lock=True)
+            return batch.events
+
+        while True:
+            try:
+                return self._log.append(decide, redecide)
+            except TooManyStaleRiders as error:
+                batch.forget(batch.loaded().keys() - error.aggregates)
+                goes_on = True
+                reloads_left -= 1
+
+    def _stale(self, batch: Batch, checked: set[UUID]) -> set[UUID]:
+        """Those of the loaded aggregates ``checked`` that are not as in the log."""
+        if not checked:
             return set()
-        latest, loaded = self._history.latest(consulted), batch.loaded()
-        return {each for each in consulted if not _is_current(loaded[each], latest.get(each, _WITHOUT_EVENT))}
+        latest, loaded = self._history.latest(checked), batch.loaded()
+        return {each for each in checked if not _is_current(loaded[each], latest.get(each, _WITHOUT_EVENT))}
 
 
 _MAX_RELOADS = 100

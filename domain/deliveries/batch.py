@@ -112,6 +112,10 @@ class Batch:
             )
         return found
 
+    def riders_in(self, aggregates: set[UUID]) -> list[str]:
+        """Those of the loaded riders that are among ``aggregates``."""
+        return [key for key in self._loaded_riders if self._live_riders.id_of(key) in aggregates]
+
     def written(self) -> Counter[UUID]:
         """The number of new events of each aggregate."""
         return Counter(cast("UUID", event.originator_id) for event in self.events)

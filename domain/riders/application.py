@@ -47,7 +47,7 @@ Arrange = Callable[[Sequence[Decision]], list[StoredEvent]]
 NotePositions = Callable[[Sequence[Decision], int], None]
 
 MAX_RELOADED_IN_LOCK = 16
-"""Riders that a batch of pings may reload while it holds the log's lock.
+"""Riders that a batch of pings, or of commands on deliveries, may reload while it holds the log's lock.
 
 A rider is loaded from up to a thousand events, some milliseconds of CPU. When pings move from one process to another,
 as in a failover of a load balancer, every rider of a batch is stale. To reload all of them inside the lock stops every
@@ -60,11 +60,11 @@ RELOADS_OUTSIDE_LOCK = 2
 class TooManyStaleRiders(Exception):
     """A batch would reload too many riders inside the lock. Nothing was recorded.
 
-    ``aggregates``: those that another writer changed.
+    ``aggregates``: all that another writer changed.
     """
 
     def __init__(self, aggregates: set[UUID]) -> None:
-        super().__init__(f"{len(aggregates)} riders were changed by another writer")
+        super().__init__(f"{len(aggregates)} aggregates were changed by another writer")
         self.aggregates = aggregates
 
 
