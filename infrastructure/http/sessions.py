@@ -103,6 +103,8 @@ class Sessions:
         self._known = _LatestReads()
         # Apart, so that a flood of cookies of no session takes none out of memory.
         self._unknown = _LatestReads()
+        self._ends = 0
+        """Sessions that were ended here. A look-up that began before one of them may have found it."""
 
     async def begin(self, token: bytes) -> tuple[str, int]:
         """The id of a new session of ``token``, and its end in epoch milliseconds. Raises ApiError 503."""
@@ -119,15 +121,19 @@ class Sessions:
         known = self._known.get(id_hash, now) or self._unknown.get(id_hash, now)
         if known is not None:
             return known.token_hash
+        ends = self._ends
         found = await _stored(_LOOKUP_THREADS, partial(self._rows.token_of, id_hash))
-        latest = self._unknown if found is None else self._known
-        latest.put(id_hash, _Remembered(found, self._clock()))
+        if found is None:
+            self._unknown.put(id_hash, _Remembered(None, self._clock()))
+        elif ends == self._ends:
+            self._known.put(id_hash, _Remembered(found, self._clock()))
         return found
 
     async def end(self, value: str) -> None:
         """End the session, here at once. Raises ApiError 503."""
         id_hash = hashed(value.encode("latin-1", "replace"))
         await _stored(None, partial(self._rows.delete, id_hash))
+        self._ends += 1
         self._known.forget(id_hash)
 
 

@@ -242,6 +242,29 @@ def test_unknown_cookies_take_no_session_out_of_memory_and_others_are_not_looked
     asyncio.run(ask())
 
 
+def test_regression_a_look_up_that_began_before_the_end_of_its_session_does_not_bring_it_back() -> None:
+    """The browser's other reads are under way while it ends its session: its cookie was valid for five seconds more."""
+    read, ended = threading.Event(), threading.Event()
+
+    class LateRows(MemorySessions):
+        def token_of(self, id_hash: bytes) -> bytes | None:
+            found = super().token_of(id_hash)
+            read.set()
+            assert ended.wait(10)
+            return found
+
+    async def run() -> list[bytes | None]:
+        sessions = Sessions(LateRows())
+        value, _ = await sessions.begin(b"a token")
+        under_way = asyncio.create_task(sessions.token_of(value))
+        assert await asyncio.to_thread(read.wait, 10)
+        await sessions.end(value)
+        ended.set()
+        return [await under_way, await sessions.token_of(value)]
+
+    assert asyncio.run(run()) == [hashed(b"a token"), None]
+
+
 def test_a_program_with_a_token_needs_no_origin(rows: Rows) -> None:
     with serving(rows) as url, client(url) as one:
         token = {"Authorization": "Bearer both-secret-12345"}
