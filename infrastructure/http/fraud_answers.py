@@ -194,12 +194,7 @@ def alert_answer(
         reasons=_signals(case),
         place=place,
         window=[WindowFix(**fix._asdict()) for fix in case.window],
-        reviews=[
-            ReviewItem(
-                each["verdict"], each["reviewer"], each["why"], _ms(each["at"]), each["position"], each["event_id"]
-            )
-            for each in reviews
-        ],
+        reviews=[_review_item(each) for each in reviews],
         file_sha256=sha256(row["file"]).hexdigest(),
         replay=f"python app.py replay {row['projection']} --case {row['alert_id']}",
     )
