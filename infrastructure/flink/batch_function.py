@@ -36,7 +36,7 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         """Refuse to write with another fold than the client has (invariant 9). Raises UserError, DigestRefused."""
         settings = worker_settings(self._partitions)
-        ridelog_logging.configure(settings.log_level, settings.log_format, f"flink-{self._name}")
+        ridelog_logging.configure_in_engine(settings.log_level, settings.log_format, f"flink-{self._name}")
         projection = projection_named(self._name)
         refuse_other_digest(projection, self._digest)
         self._topic = topics(settings)[projection.stream]

@@ -28,7 +28,7 @@ class FillShards(MapFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         """Raises UserError, DigestRefused."""
         settings = worker_settings()
-        ridelog_logging.configure(settings.log_level, settings.log_format, f"flink-rebuild-{self._name}")
+        ridelog_logging.configure_in_engine(settings.log_level, settings.log_format, f"flink-rebuild-{self._name}")
         self._projection = projection_named(self._name)
         refuse_other_digest(self._projection, self._digest)
         self._backends = Backends(settings, pool_size=2)

@@ -53,13 +53,35 @@ class TextFormatter(logging.Formatter):
         return f"{text}\n{visible_lines(redact(self.formatException(record.exc_info)))}" if record.exc_info else text
 
 
+def _formatter(form: str, process: str) -> logging.Formatter:
+    return JsonFormatter(process) if form == "json" else TextFormatter(process)
+
+
 def configure(level: str, form: str, process: str) -> None:
     """Send all logs of this process to standard error, which the supervisor redirects to a file."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(process) if form == "json" else TextFormatter(process))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
+    handler.setFormatter(_formatter(form, process))
+    logging.getLogger().handlers[:] = [handler]
+    _set_levels(level)
+
+
+def configure_in_engine(level: str, form: str, process: str) -> None:
+    """Send all logs of this process to the handlers that its engine has set, as in a Python worker of Flink.
+
+    PyFlink makes a log record of each text that is written to standard error. A handler that writes there would call
+    itself until Python's recursion limit: Beam's answer to the bundle fails too then, and Flink waits for it without
+    end.
+    """
+    # Without any handler, the one of last resort would write to standard error.
+    handlers = logging.getLogger().handlers or [logging.NullHandler()]
+    for handler in handlers:
+        handler.setFormatter(_formatter(form, process))
+    logging.getLogger().handlers[:] = handlers
+    _set_levels(level)
+
+
+def _set_levels(level: str) -> None:
+    logging.getLogger().setLevel(level)
     # At INFO these log each single request or connection.
     for noisy in ("httpx", "httpcore", "kafka", "uvicorn.access", "alembic"):
         logging.getLogger(noisy).setLevel("WARNING")

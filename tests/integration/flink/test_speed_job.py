@@ -74,6 +74,9 @@ def test_runner_and_flink_change_places_and_a_killed_taskmanager_loses_and_doubl
         job_id = client_.submit(Submission(SPEED.name, parallelism=2), flink_settings.environment())
         eventually(lambda: log.shards_held(SPEED.name) == SHARDS, within_s=WITHIN_S, what="the job holds all shards")
         assert log.stored(SPEED) == log.folded(SPEED)
+        # And its workers write a line in their log, which Flink's own log has
+        log.publish_foreign()
+        eventually(lambda: _logged(tmp_path, "record skipped"), within_s=WITHIN_S, what="the foreign record is logged")
         log.publish(6_000)
         eventually(lambda: log.counted(SPEED.name, "applied") > 0, within_s=WITHIN_S, what="Flink folds records")
         workers[0].kill()
@@ -111,6 +114,11 @@ def test_runner_and_flink_change_places_and_a_killed_taskmanager_loses_and_doubl
         runner.until_applied(4_000)
         runner.close()
     assert log.stored(SPEED, new) == log.folded(SPEED)
+
+
+def _logged(folder: Path, text: str) -> bool:
+    """Whether the log of a TaskManager has the text."""
+    return any(text in file.read_text(encoding="utf-8", errors="replace") for file in folder.rglob("*taskmanager*.log"))
 
 
 def _restarted(cluster: FlinkCluster) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from confluent_kafka import Producer
+
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.cdc.gap_fill import EventsTable
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.kafka.clients import make_publisher
+from infrastructure.kafka.clients import bootstrap, make_publisher
 from infrastructure.kafka.topics import topics
 from infrastructure.observability.stage_reports import read_stages
 from infrastructure.settings.settings import Settings
@@ -27,6 +29,7 @@ class PublishedLog:
         self._recorder = EventRecorder(self.backends.writer_engine)
         self._table = EventsTable(self.backends.engine, topics(settings), settings.topic_partitions)
         self._publisher = make_publisher(settings)
+        self._bootstrap, self._topic = bootstrap(settings), topics(settings)["Rider"]
         self._riders = riders
         self._recorded = 0
 
@@ -52,6 +55,12 @@ class PublishedLog:
         while position < head:
             position = self._send(position, min(head, position + CHUNK))
         self._acknowledged()
+
+    def publish_foreign(self) -> None:
+        """Publish a record that is no event of the log. A worker skips it, with a line in its log."""
+        producer = Producer({"bootstrap.servers": self._bootstrap})
+        producer.produce(self._topic, b"foreign", b"foreign", 0)
+        assert producer.flush(20) == 0
 
     def _send(self, after: int, upto: int) -> int:
         """Hand the events in (``after``, ``upto``] to the publisher. Returns the last position."""

@@ -82,3 +82,32 @@ def test_the_lock_names_no_index_and_the_makefile_excepts_the_four_sources() -> 
     assert "://" not in text
     assert {"crcmod", "dill", "docopt", "hdfs"} <= locked(LOCK).keys()
     assert "FLINK_SOURCES = crcmod,dill,docopt,hdfs" in (ROOT / "Makefile").read_text()
+
+
+def test_a_log_line_of_a_python_worker_is_one_record_of_beam(python: Path) -> None:
+    """PyFlink makes log records of what is written to standard error; a handler that writes there never ends."""
+    program = """
+import json, logging, sys
+from apache_beam.runners.worker import sdk_worker_main
+from pyflink.fn_execution.beam import beam_sdk_worker_main
+from infrastructure.observability.logging import configure_in_engine
+
+lines = []
+
+class BeamHandler(logging.Handler):
+    def emit(self, record):
+        lines.append(self.format(record))
+
+def the_worker(arguments):
+    logging.getLogger().addHandler(BeamHandler())
+    configure_in_engine("INFO", "text", "flink-speed")
+    logging.getLogger("ridelog.projections").warning("shard reset")
+    sys.stderr.write("a traceback")
+
+sdk_worker_main.main = the_worker
+beam_sdk_worker_main.main()
+sys.__stdout__.buffer.write(json.dumps(lines).encode())
+"""
+    reset, traceback = json.loads(run(python, program))
+    assert reset.endswith("WARNING flink-speed: shard reset")
+    assert traceback.endswith("ERROR   flink-speed: a traceback")
