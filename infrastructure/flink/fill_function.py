@@ -8,6 +8,7 @@ from pyflink.datastream.functions import MapFunction, RuntimeContext
 
 from infrastructure.backends import Backends, projection_named
 from infrastructure.flink.digest_check import refuse_other_digest
+from infrastructure.flink.generation_fill import GenerationFill
 from infrastructure.flink.worker_settings import worker_settings
 from infrastructure.observability import logging as ridelog_logging
 from infrastructure.operations.rebuild import FoldHere
@@ -34,13 +35,17 @@ class FillShards(MapFunction):  # type: ignore[misc]
         self._backends = Backends(settings, pool_size=2)
 
     def map(self, value: str) -> int:
-        """``value``: shard -> target, as JSON. Returns the number of shards. Raises LogHasGaps, PortUnavailable."""
+        """``value``: shard -> target, as JSON. Returns the number of shards, 0 if no rebuild fills the generation.
+
+        Raises LogHasGaps, PortUnavailable.
+        """
         targets = {int(shard): target for shard, target in json.loads(value).items()}
-        backends = self._backends
+        backends, retry = self._backends, RetryPolicy(lambda reason: None)
         sink = backends.stores.sink(self._projection, self._generation)
-        here = FoldHere(self._projection, backends.log, backends.decode, RetryPolicy(lambda reason: None))
-        here.fill(sink, list(targets), targets, lambda: None)
-        return len(targets)
+        here = FoldHere(self._projection, backends.log, backends.decode, retry)
+        fill = GenerationFill(backends.generations, self._projection, self._generation, sink, retry)
+        done = fill.run(lambda sink, targets, on_tick: here.fill(sink, list(targets), targets, on_tick), targets)
+        return len(targets) if done else 0
 
     def close(self) -> None:
         self._backends.close()

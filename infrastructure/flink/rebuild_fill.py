@@ -9,12 +9,10 @@ from pathlib import Path
 
 from infrastructure.errors import UserError
 from infrastructure.flink.client import FlinkClient, Submission
-from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, ClusterUnavailable, FlinkCluster
+from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, FlinkCluster
+from infrastructure.operations.fill_jobs import POLL_INTERVAL_S, FillJobs
 from infrastructure.process_pool import OnTick
 
-POLL_INTERVAL_S = 0.5
-MAX_CANCEL_POLLS = 240
-"""A job that is cancelled ends within seconds; one that has not after two minutes hangs."""
 PROGRAM = Path(__file__).with_name("rebuild_job.py")
 
 
@@ -55,9 +53,12 @@ class FoldOnFlink:
     def fill(self, generation: int, targets: Mapping[int, int], on_tick: OnTick) -> None:
         """Bring all shards to their targets. An aborted rebuild cancels its job, and is resumed at the fences.
 
-        Raises UserError if the job fails, or the cluster does not answer.
+        Jobs that killed rebuilds have left are cancelled before, and those that appear meanwhile after it: Flink's
+        client may submit one after its command was killed. Raises UserError if the job fails, or the cluster does not
+        answer.
         """
-        self._cancel_orphans()
+        others = FillJobs(self._cluster, self._name, self._on_note, self._sleep)
+        others.end_all()
         arguments = (self._name, str(generation), json.dumps(targets, separators=(",", ":")))
         submission = Submission(self._name, self._parallelism, program=PROGRAM, arguments=arguments)
         job_id = self._client.submit(submission, self._settings)
@@ -74,30 +75,4 @@ class FoldOnFlink:
                 f"the job {job_id} that fills generation {generation} of {self._name} is {state}: see the cluster's "
                 "log, and run the command again; it goes on where the job ended"
             )
-
-    def _cancel_orphans(self) -> None:
-        """Cancel the jobs that killed rebuilds of this projection have left, and wait until they have ended.
-
-        Only one rebuild of a projection runs at a time, by its lock in Postgres, and this one has not submitted its
-        job yet: so each job that fills a generation of the projection has lost its command.
-        """
-        for job in self._cluster.fills(self._name):
-            self._on_note(f"cancelling the job {job.job_id} that a killed rebuild of {job.generation} has left")
-            try:
-                self._cluster.cancel(job.job_id)
-            except ClusterUnavailable:
-                # It may have ended meanwhile.
-                if self._is_running(job.job_id):
-                    raise
-            for _ in range(MAX_CANCEL_POLLS):
-                if not self._is_running(job.job_id):
-                    break
-                self._sleep(POLL_INTERVAL_S)
-            else:
-                raise UserError(
-                    f"the job {job.job_id} of a killed rebuild does not end: restart the TaskManager that runs it, "
-                    "then run the command again"
-                )
-
-    def _is_running(self, job_id: str) -> bool:
-        return self._cluster.state(job_id) in STATES_OF_A_RUNNING_JOB
+        others.end_all()

@@ -17,6 +17,7 @@ from infrastructure.backends import FOLD_SETTINGS, Backends, open_backends, proj
 from infrastructure.errors import UserError
 from infrastructure.observability.stage_reports import StageReport, read_stages
 from infrastructure.observability.watchdog import STUCK_AFTER_S
+from infrastructure.operations.fill_jobs import ender_of_other_fills
 from infrastructure.postgres.advisory_locks import try_session_lock
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.generations import PostgresGenerations
@@ -196,6 +197,7 @@ def rebuilding(
                 lambda generation: wait_until_followed(backends.engine, generation),
                 retry,
                 on_note,
+                ender_of_other_fills(settings, projection.name, on_note),
             ),
         )
 

@@ -39,6 +39,7 @@ class RebuildPorts:
 
     ``fill(generation, targets)`` folds every shard up to its target seq, or to the head. ``wait_until_followed``
     returns once the serving processes keep that generation up to date, and immediately if none is serving.
+    ``end_other_fills(number)`` ends the fills of that generation that killed rebuilds have left on other machines.
     """
 
     generations: Generations
@@ -49,6 +50,7 @@ class RebuildPorts:
     wait_until_followed: Callable[[Generation], None]
     retry_policy: RetryPolicy
     on_progress: Callable[[str], None]
+    end_other_fills: Callable[[int], None] = lambda number: None
 
 
 class Rebuild:
@@ -110,7 +112,7 @@ class Rebuild:
                 self._drop(old)
         for number in range(max(1, new.number - MAX_LEFTOVER_GENERATIONS), new.number):
             if number not in kept:
-                self._retrying(self._ports.sink_of(number).drop)
+                self._clear(number)
 
     def switch_to(self, number: int, digest: str | None = None) -> RebuildOutcome:
         """Switch readers to a generation that ``prepare`` has left, as ``run`` would. Never fills another one.
@@ -133,7 +135,7 @@ class Rebuild:
         ports = self._ports
         if self._retrying(lambda: ports.generations.is_dropped(self._projection.name, number)):
             # It was recorded before its content was deleted: a killed drop has left content that no list shows.
-            self._retrying(ports.sink_of(number).drop)
+            self._clear(number)
             return
         old = self._named(number)
         if old.active:
@@ -212,6 +214,8 @@ class Rebuild:
         catch_up = CatchUp(self._projection, ports.log, ports.sink_of(to.number), ports.decode, list(_ALL))
         if to.is_of(self._projection):
             self._retrying(lambda: ports.wait_until_followed(to))
+        # What a fill writes is not published: readers must not be switched to a generation that one still writes.
+        ports.end_other_fills(to.number)
 
         def catch_up_and_switch() -> None:
             with ports.generations.switching(live, to):
@@ -233,7 +237,7 @@ class Rebuild:
             self._drop(old)
         new = self._retrying(lambda: self._ports.generations.begin(self._projection))
         # A restored log has forgotten which numbers were used: content under this number may be of another fold.
-        self._retrying(self._ports.sink_of(new.number).drop)
+        self._clear(new.number)
         return new
 
     def _can_resume(
@@ -288,7 +292,12 @@ class Rebuild:
     def _drop(self, old: Generation) -> None:
         # The state first: workers stop to update the generation before its content is deleted.
         self._retrying(lambda: self._ports.generations.record(old, "dropped", old.comparison))
-        self._retrying(self._ports.sink_of(old.number).drop)
+        self._clear(old.number)
+
+    def _clear(self, number: int) -> None:
+        # The other fills first: one that goes on would write content that no list shows.
+        self._ports.end_other_fills(number)
+        self._retrying(self._ports.sink_of(number).drop)
 
     def _fences_of(self, live: Generation) -> dict[int, int]:
         """Seqs of the live fences that match the log. A shard without one is filled to the head."""

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class FakeFlink:
-    """Answers GET by path; POST and PATCH are recorded."""
+    """Answers GET by path; POST and PATCH are recorded, and PATCH cancels a job at once."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
@@ -29,6 +29,7 @@ class FakeFlink:
 
             def do_PATCH(self) -> None:
                 cluster.sent.append(("PATCH", self.path, None))
+                cluster.cancel(self.path.partition("?")[0].removeprefix("/jobs/"))
                 self._answer({})
 
             def log_message(self, *arguments: object) -> None:
@@ -40,6 +41,13 @@ class FakeFlink:
                 self.wfile.write(b"" if found is None else json.dumps(found).encode())
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def cancel(self, job_id: str) -> None:
+        """List the job as one that was cancelled."""
+        jobs = self.answers.get("/jobs/overview", {}).get("jobs", ())
+        for job in jobs:
+            if job["jid"] == job_id:
+                job["state"] = "CANCELED"
 
     @property
     def url(self) -> str:

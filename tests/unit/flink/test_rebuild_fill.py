@@ -97,3 +97,21 @@ def test_the_job_of_a_killed_rebuild_is_cancelled_and_ends_before_another_fills(
     # Then only the first is cancelled, with a note
     assert flink.sent == [("PATCH", f"/jobs/{killed}?mode=cancel", None)]
     assert [killed in note and "speed@2" in note for note in notes] == [True]
+
+
+def test_a_job_that_a_killed_command_has_submitted_meanwhile_is_cancelled_before_the_fill_ends(
+    flink: FakeFlink, tmp_path: Path
+) -> None:
+    """Flink's client needs seconds to submit a job: it may do so after its command was killed."""
+    # Given a cluster that runs no job when the fill begins
+    late = "b" * 32
+    flink.answers[f"/jobs/{late}"] = {"state": "CANCELED"}
+    fill = a_fill(flink, tmp_path, "RUNNING", "FINISHED")
+
+    def appear() -> None:
+        flink.answers["/jobs/overview"] = {"jobs": [listed_job(late, "rebuild speed@2", "RUNNING", 1)]}
+
+    # When a job of the killed rebuild appears while it fills
+    fill.fill(2, {0: 5}, appear)
+    # Then that job was cancelled, and no other
+    assert flink.sent == [("PATCH", f"/jobs/{late}?mode=cancel", None)]

@@ -17,6 +17,7 @@ from projections.rebuild.rebuild import Rebuild
 from projections.rebuild.rebuild_outcome import RebuildOutcome
 from projections.speed import SPEED
 from tests.support.ports_in_memory.generations import MemoryGenerations
+from tests.support.ports_in_memory.projection_ports import MemorySink
 from tests.unit.rebuild.rebuild_world import CHANGED, World
 
 HISTORY = [(f"rider-{number % 5}", number) for number in range(20)]
@@ -158,3 +159,42 @@ def test_an_accepted_rebuild_that_ended_before_the_switch_is_ready_with_its_comp
         world.rebuild(CHANGED).run(accept=found_by(shown).digest)
     ready = generation(world, 2)
     assert (ready.state, ready.comparison) == ("ready", found_by(shown).document())
+
+
+def rebuild_with_other_fills(world: World) -> tuple[Rebuild, list[str]]:
+    """A rebuild, and what happens to generations in order: ``end N`` of its other fills, ``drop N`` of its content."""
+    happened: list[str] = []
+    ports = world.rebuild(SPEED)._ports
+
+    def sink_of(number: int) -> MemorySink:
+        sink = world.sinks[number]
+        drop = type(sink).drop
+
+        def recorded() -> None:
+            happened.append(f"drop {number}")
+            drop(sink)
+
+        sink.drop = recorded  # type: ignore[method-assign]
+        return sink
+
+    def end_other_fills(number: int) -> None:
+        happened.append(f"end {number}, readers follow {world.serving}")
+
+    return Rebuild(SPEED, replace(ports, sink_of=sink_of, end_other_fills=end_other_fills)), happened
+
+
+def test_other_fills_of_a_generation_end_before_readers_are_switched_to_it() -> None:
+    rebuild, happened = rebuild_with_other_fills(world := a_world())
+    rebuild.run()
+    assert happened[-1] == "end 2, readers follow 1"
+    assert world.serving == 2
+
+
+def test_other_fills_of_a_generation_end_before_its_content_is_deleted() -> None:
+    world = a_world()
+    world.rebuild(CHANGED).run()
+    rebuild, happened = rebuild_with_other_fills(world)
+    rebuild.drop(2)
+    # And again after a kill has left its content
+    rebuild.drop(2)
+    assert happened == ["end 2, readers follow 1", "drop 2"] * 2
