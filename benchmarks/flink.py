@@ -1,12 +1,13 @@
 """The speed projection in the runner and on Flink: events/s and CPU µs an event of each, over one log in one run.
 
-python -m benchmarks.flink [--events N] [--riders N]
+python -m benchmarks.flink [--events N] [--riders N] [--warm-events N] [--only TEXT…] [--no-rebuild]
 
 Events are recorded and published while an engine runs; another program does that, and its CPU is not counted. The
 runner is measured first and last, because the hour changes too. In between the job runs with gathered columns on one
 and two TaskManagers, gathers for a shorter and a longer time, hands each batch to Python alone, and calls Python once
-an event. A generation is filled from the event store by the runner's processes and by a bounded job, too.
-Needs `make flink`, Java 17 and Maven.
+an event. Of a backlog, the TaskManagers are suspended while the events are published: its batches are as large as those
+of a high rate. A generation is filled from the event store by the runner's processes and by a bounded job, too.
+--only measures the variants whose labels have one of the texts. Needs `make flink`, Java 17 and Maven.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,7 @@ from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, 
 from infrastructure.operations.rebuild import FoldInProcesses
 from infrastructure.settings.settings import Settings
 from projections.speed import SPEED
+from tests.support.faults.world import frozen
 from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.servers.flink_cluster import JobManager, TaskManager, missing_environment
 from tests.support.servers.java import jars, missing
@@ -47,8 +49,10 @@ from tests.support.worlds.flink_world import PublishedLog
 WITHIN_S = 600.0
 REST_TIMEOUT_S = 20.0
 PARALLELISM = 2
-WARM_EVENTS = 20_000
+WARM_EVENTS = 100_000
 """Folded before each measurement: caches, and the JVM's compiler, are warm afterwards."""
+HEARTBEAT_TIMEOUT_MS = 600_000
+"""A TaskManager that is suspended while a backlog is published must not be taken for one that has ended."""
 ONE_CALL_SHARE = 5
 """One call an event costs so much more that a part of the events is enough."""
 MAX_RATIO, MAX_REBUILD_US = 1.6, 75.0
@@ -59,12 +63,14 @@ CpuSeconds = Callable[[], Mapping[str, float]]
 
 
 class Variant(NamedTuple):
-    """A way to run the job. ``settings``: those of its client that differ."""
+    """A way to run the job. ``settings``: those of its client that differ. ``backlog``: all events wait in the topic at
+    first."""
 
     label: str
     taskmanagers: int = 1
     program: Path = JOB
     settings: Mapping[str, int] = {}
+    backlog: bool = False
 
 
 COLUMNS = Variant("Flink")
@@ -73,6 +79,10 @@ VARIANTS = (
     COLUMNS,
     ONE_CALL_VARIANT,
     Variant("Flink, two TaskManagers", taskmanagers=2),
+    Variant("Flink, backlog", backlog=True),
+    Variant("Flink, backlog, two TaskManagers", taskmanagers=2, backlog=True),
+    Variant("Flink, backlog, gathers 1 s", settings={"flink_gather_ms": 1_000}, backlog=True),
+    Variant("Flink, backlog, gathers 50 ms", settings={"flink_gather_ms": 50}, backlog=True),
     Variant("Flink, gathers 1 s", settings={"flink_gather_ms": 1_000}),
     Variant("Flink, bundles of one batch", settings={"flink_bundle_batches": 1}),
     Variant("Flink, gathers 50 ms", settings={"flink_gather_ms": 50}),
@@ -140,6 +150,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--riders", type=int, default=20_000)
+    parser.add_argument("--warm-events", type=int, default=WARM_EVENTS)
+    parser.add_argument("--only", nargs="+", default=[""])
+    parser.add_argument("--no-rebuild", action="store_true")
     options = parser.parse_args()
     if (lacking := missing_environment() or missing()) is not None:
         raise SystemExit(lacking)
@@ -149,7 +162,7 @@ def main() -> None:
         postgres() as postgres_url,
         redis_server() as redis_url,
         running(KafkaCluster(Path(name) / "kafka", jars("kafka"))) as kafka,
-        running(JobManager(Path(name))) as jobmanager,
+        running(JobManager(Path(name), heartbeat_timeout_ms=HEARTBEAT_TIMEOUT_MS)) as jobmanager,
     ):
         settings = Settings(
             data_dir=Path(name), postgres_url=postgres_url, redis_url=redis_url, kafka_bootstrap=kafka.url
@@ -157,20 +170,35 @@ def main() -> None:
         ensure_topics(settings)
         log = PublishedLog(settings, options.riders)
         servers = Servers()
+        load = Load(log, options.events, options.warm_events)
         with runner(settings) as cpu:
-            figures |= measured("runner", log, options.events, cpu, servers)
+            figures |= measured("runner", load, cpu, servers)
         flink = FlinkUnderTest(settings, Path(name), jobmanager)
-        for variant in VARIANTS:
-            events = options.events // (ONE_CALL_SHARE if variant.program == ONE_CALL else 1)
+        for variant in [one for one in VARIANTS if any(text in one.label for text in options.only)]:
+            of_variant = load.part(ONE_CALL_SHARE) if variant.program == ONE_CALL else load
             with flink.with_taskmanagers(variant.taskmanagers, PARALLELISM), flink.job(variant):
-                figures |= measured(variant.label, log, events, flink.cpu, servers)
-            if variant is COLUMNS:
+                pids = [one.pid for one in flink.taskmanagers if one.pid is not None] if variant.backlog else []
+                figures |= measured(variant.label, of_variant, flink.cpu, servers, pids)
+            if variant is COLUMNS and not options.no_rebuild:
                 figures |= rebuilds(flink, log, servers)
         with runner(settings) as cpu:
-            figures |= measured("runner, last", log, options.events, cpu, servers)
+            figures |= measured("runner, last", load, cpu, servers)
         assert log.stored(SPEED) == log.folded(SPEED), "the states differ from the pure fold"
         log.close()
-    report("flink", figures | ratios(figures), TARGETS)
+    figures |= ratios(figures)
+    report("flink", figures, {label: target for label, target in TARGETS.items() if label in figures})
+
+
+class Load(NamedTuple):
+    """``events`` are measured after ``warm_events``."""
+
+    log: PublishedLog
+    events: int
+    warm_events: int
+
+    def part(self, share: int) -> Load:
+        """The same with one of ``share`` events."""
+        return Load(self.log, self.events // share, self.warm_events // share)
 
 
 class Servers:
@@ -190,6 +218,7 @@ class Servers:
         return {"Valkey": seconds_of(self._named["Valkey"]), "Postgres": seconds_of({*mains, *backends})}
 
 
+IN_ALL = ": CPU µs an event, in all"
 RATIO, ONE_CALL_RATIO = "Flink's CPU of an event / the runner's", "one call an event / columns"
 REBUILD_RATIO = "rebuild on Flink / by processes"
 FLINK_REBUILD = "rebuild on Flink: CPU µs an event"
@@ -197,17 +226,18 @@ TARGETS: dict[str, Target] = {RATIO: at_most(MAX_RATIO), FLINK_REBUILD: at_most(
 
 
 def ratios(figures: Mapping[str, float]) -> dict[str, float]:
-    """The ratios of one run. The runner's figure is the mean of its two measurements."""
+    """The ratios of what one run has measured. The runner's figure is the mean of its two measurements."""
 
-    def total(label: str) -> float:
-        return figures[f"{label}: CPU µs an event, in all"]
-
-    runners = (total("runner") + total("runner, last")) / 2
-    return {
-        RATIO: total(COLUMNS.label) / runners,
-        ONE_CALL_RATIO: total(ONE_CALL_VARIANT.label) / total(COLUMNS.label),
-        REBUILD_RATIO: figures[FLINK_REBUILD] / figures["rebuild by processes: CPU µs an event"],
-    }
+    totals = {label.removesuffix(IN_ALL): figure for label, figure in figures.items() if label.endswith(IN_ALL)}
+    runners = (totals["runner"] + totals["runner, last"]) / 2
+    found = {f"CPU of an event / the runner's, {label}": total / runners for label, total in totals.items()}
+    if COLUMNS.label in totals:
+        found[RATIO] = found.pop(f"CPU of an event / the runner's, {COLUMNS.label}")
+    if ONE_CALL_VARIANT.label in totals and COLUMNS.label in totals:
+        found[ONE_CALL_RATIO] = totals[ONE_CALL_VARIANT.label] / totals[COLUMNS.label]
+    if FLINK_REBUILD in figures:
+        found[REBUILD_RATIO] = figures[FLINK_REBUILD] / figures["rebuild by processes: CPU µs an event"]
+    return found
 
 
 @contextmanager
@@ -222,22 +252,28 @@ def runner(settings: Settings) -> Iterator[CpuSeconds]:
         process.wait(60)
 
 
-def measured(engine: str, log: PublishedLog, events: int, cpu: CpuSeconds, servers: Servers) -> dict[str, float]:
-    """Publish ``events`` events and wait until all are folded."""
+def measured(
+    engine: str, load: Load, cpu: CpuSeconds, servers: Servers, suspended: Sequence[int] = ()
+) -> dict[str, float]:
+    """Publish the events and wait until all are folded. ``suspended``: processes that stand still meanwhile."""
+    log, events = load.log, load.events
     eventually(lambda: log.shards_held(SPEED.name) == SHARDS, within_s=WITHIN_S, what=f"{engine} holds all shards")
-    log.publish(min(events, WARM_EVENTS))
+    log.publish(load.warm_events)
     eventually(lambda: log.behind(SPEED) == 0, within_s=WITHIN_S, what=f"{engine} has caught up")
     before = {**cpu(), "Valkey": servers.cpu()["Valkey"]}
     started = time.perf_counter()
-    log.publish(events)
+    with frozen(suspended):
+        log.publish(events)
+        if suspended:
+            started = time.perf_counter()
     eventually(lambda: log.behind(SPEED) == 0, within_s=WITHIN_S, every_s=0.2, what=f"{engine} has caught up")
     took_s = time.perf_counter() - started
     after = {**cpu(), "Valkey": servers.cpu()["Valkey"]}
     spent = {name: (after[name] - before[name]) / events * 1e6 for name in after}
     found = {
-        f"{engine}: events/s, published meanwhile": events / took_s,
+        f"{engine}: events/s": events / took_s,
         **{f"{engine}: CPU µs an event, {name}": value for name, value in spent.items()},
-        f"{engine}: CPU µs an event, in all": sum(spent.values()),
+        f"{engine}{IN_ALL}": sum(spent.values()),
     }
     print({label: round(value, 1) for label, value in found.items()}, flush=True)
     return found
@@ -260,6 +296,7 @@ def rebuilds(flink: FlinkUnderTest, log: PublishedLog, servers: Servers) -> dict
     here = FoldInProcesses(flink.settings, SPEED, PARALLELISM)
     # Of this process and of its children that have ended.
     own = [psutil.Process()]
+    assert [log.backends.generations.begin(SPEED).number for _ in range(2)] == [2, 3]
     filled("rebuild by processes", lambda: seconds_of(own), lambda: here.fill(2, targets, lambda: None))
     with flink.with_taskmanagers(1, PARALLELISM):
         there = FoldOnFlink(flink.client, flink.cluster, flink.settings.environment(), SPEED.name, PARALLELISM)

@@ -19,6 +19,7 @@ from tests.support.servers.serving import ROOT
 from tests.support.time_limits import scaled_s
 
 REST_TIMEOUT_S = 2.0
+HEARTBEAT_TIMEOUT_MS = 8_000
 KEPT_CHECKPOINTS = 30
 """Completed checkpoints that are kept, so that a test can restore an older one than the last."""
 
@@ -44,8 +45,9 @@ class JobManager(FlinkServer):
     name = "flink-jobmanager"
     stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, heartbeat_timeout_ms: int = HEARTBEAT_TIMEOUT_MS) -> None:
         super().__init__(data_dir)
+        self._heartbeat_timeout_ms = heartbeat_timeout_ms
         self.rest_port, self.rpc_port, self.blob_port = free_port(), free_port(), free_port()
         self._environment = FlinkEnvironment(ROOT / ".flink-venv")
 
@@ -61,7 +63,7 @@ class JobManager(FlinkServer):
             "execution.checkpointing.dir": (self.data_dir / "checkpoints").as_uri(),
             "execution.checkpointing.savepoint-dir": (self.data_dir / "savepoints").as_uri(),
             "execution.checkpointing.num-retained": str(KEPT_CHECKPOINTS),
-            "heartbeat.timeout": "8000",
+            "heartbeat.timeout": str(self._heartbeat_timeout_ms),
         }
 
     def overview(self) -> dict[str, int]:
