@@ -20,6 +20,7 @@ from infrastructure.timestamps import now_ms
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from infrastructure.cli.demo_history import DemoCity
     from infrastructure.cli.demo_server import DemoServer
     from infrastructure.client.client import RidelogClient
     from infrastructure.client.messages import SpeedAnswer
@@ -91,6 +92,8 @@ DATA_DIR = Path(".ridelog/demo")
 PLAIN_DURATION_S = 30.0
 PLAIN_INTERVAL_S = 5.0
 LIVE_INTERVAL_S = 1.0
+HISTORY_MIN = 60.0
+"""With a terminal: the page's handle has somewhere to go. Without one, the demo begins at once, for scripts."""
 FIRST_ANSWERS_WITHIN_S = 60.0
 """Without a terminal the time of the demo starts with the first speed and ETA, or after so long: on a busy machine ten
 seconds may pass until the projections follow."""
@@ -106,7 +109,8 @@ GAPS: dict[str, Any] = {
 
 
 class DemoPlan(NamedTuple):
-    """The options of a demo. ``duration_s`` None: until Ctrl-C; ``live``: the output is a terminal."""
+    """The options of a demo. ``duration_s`` None: until Ctrl-C; ``live``: the output is a terminal; ``history_s``: how
+    much of the city is before the start."""
 
     riders: int
     orders: float
@@ -115,6 +119,7 @@ class DemoPlan(NamedTuple):
     seed: int
     duration_s: float | None
     live: bool
+    history_s: float
 
 
 def register(app: typer.Typer) -> None:
@@ -139,6 +144,15 @@ def demo(
         float | None,
         typer.Option(min=0.0, help="Duration.  \\[default: until Ctrl-C; 30 if the output is not a terminal]"),
     ] = None,
+    history: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=HISTORY_MIN,
+            help="Minutes of the city before the start, in a new data directory; shorter with many riders."
+            f"  \\[default: {HISTORY_MIN:.0f}; 0 if the output is not a terminal]",
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help=f"Its data and logs.  \\[default: {DATA_DIR}]")
     ] = None,
@@ -147,6 +161,7 @@ def demo(
 
     At the end the demo stops what it started, and keeps its data.
     """
+    from infrastructure.cli.demo_history import begin, history_s, is_new
     from infrastructure.cli.demo_server import DemoServer
     from infrastructure.supervision.signals import StopRequested, StopSignals
 
@@ -154,14 +169,17 @@ def demo(
     duration_s = seconds if seconds is not None or live else PLAIN_DURATION_S
     per_hour = ORDERS_PER_RIDER * riders if orders is None else orders
     kitchens = restaurants or max(1, riders // RIDERS_PER_RESTAURANT)
-    plan = DemoPlan(riders, per_hour, kitchens, every, seed, duration_s, live)
+    folder = data_dir or DATA_DIR
+    minutes = history if history is not None else HISTORY_MIN if live else 0.0
+    past_s = history_s(minutes * 60.0, riders / every) if is_new(folder) else 0.0
+    plan = DemoPlan(riders, per_hour, kitchens, every, seed, duration_s, live, past_s)
     with StopSignals() as signals:
         echo("starting PostgreSQL, Valkey, a Kafka-compatible broker and ridelog …")
-        with DemoServer(data_dir or DATA_DIR) as server:
+        with DemoServer(folder) as server:
             try:
                 with signals.interrupting():
-                    server.wait_ready(time.sleep)
-                _show(server, signals, plan)
+                    city = begin(_world(plan), plan.history_s, folder, lambda: server.wait_ready(time.sleep))
+                _show(server, signals, plan, city)
             except StopRequested:
                 pass
             except UserError:
@@ -179,10 +197,11 @@ def _world(plan: DemoPlan) -> SimulatedWorld:
     # Half of the riders get an order at once, so that the first table has deliveries under way.
     demand = Demand(plan.orders, plan.restaurants, opening=(plan.riders + 1) // 2 if plan.orders else 0)
     phone = PhoneModel(every_s=plan.every_s, **GAPS)
-    return SimulatedWorld(Scenario(str(plan.seed), now_ms(), math.inf, plan.riders, phone=phone, demand=demand))
+    start_ms = now_ms() - round(plan.history_s * 1_000.0)
+    return SimulatedWorld(Scenario(str(plan.seed), start_ms, math.inf, plan.riders, phone=phone, demand=demand))
 
 
-def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
+def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan, city: DemoCity) -> None:
     from rich.console import Console, Group
     from rich.live import Live
 
@@ -190,25 +209,24 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
     from infrastructure.cli.demo_orders import DemoOrder, OrderBoard, cancel_left_orders, orders_table
     from infrastructure.client.client import RidelogClient
     from infrastructure.simulator.fleet import BackgroundFleet
-    from infrastructure.simulator.foresight import Foresight
     from infrastructure.simulator.scenario import rider_ids
 
     riders, duration_s = plan.riders, plan.duration_s
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, retry_timeout_s=READ_TIMEOUT_S, connect_timeout_s=READ_TIMEOUT_S)
     ends = "Ctrl-C ends it" if plan.live or duration_s is None else f"ends after {duration_s:.0f} s"
-    foresight = Foresight(_world(plan))
-    board = OrderBoard(reader, foresight.ends)
+    board = OrderBoard(reader, city.ends)
     echo_lines(what_to_try(server.url).split("\n"))
     with RidelogClient(server.url) as client:
-        if left := cancel_left_orders(client):
+        # A new log has the orders of its own past alone, which go on.
+        if not plan.history_s and (left := cancel_left_orders(client)):
             echo(f"cancelled {left:,} orders of a demo that was killed")
     books = server.control.books
     with (
         reader,
         LogCount(server.url, books) as server.control.count,
         CountedClient(server.url, books) as writer,
-        BackgroundFleet(foresight.actions(), writer) as simulation,
+        BackgroundFleet(city.actions, writer, city.open_orders) as simulation,
     ):
         seen: set[str] = set()
 

@@ -212,8 +212,11 @@ JOIN_TIMEOUT_S = 35.0
 class BackgroundFleet:
     """Sends actions in real time in a thread, while the context is open; at its end it cancels the open orders."""
 
-    def __init__(self, actions: Iterable[Action], client: RidelogClient) -> None:
+    def __init__(self, actions: Iterable[Action], client: RidelogClient, open_orders: Iterable[str] = ()) -> None:
+        """``open_orders`` were placed before, by other means."""
         self.runner = FleetRunner(client)
+        for order_id in open_orders:
+            self.runner.totals.placing(order_id)
         self._actions = actions
         self._client = client
         self._stop = threading.Event()

@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
 from infrastructure.client.client import RidelogClient
@@ -62,6 +64,36 @@ def test_without_a_terminal_it_prints_speeds_and_exits_0(tmp_path: Path) -> None
     assert "fresh" in output
     assert not (tmp_path / "demo" / "run.json").exists()
     assert not (tmp_path / "demo" / "pids.json").exists()
+
+
+def test_with_a_history_the_riders_of_then_are_read_and_go_on(tmp_path: Path) -> None:
+    """Given a demo with ten minutes of history, when it runs, then five minutes ago can be read, as known then too."""
+    demo = start_demo(tmp_path / "demo", "--seconds", "60", "--history", "10")
+    try:
+        wait_running(demo, tmp_path / "demo")
+        url = str(msgspec.json.decode((tmp_path / "demo" / "run.json").read_bytes())["http_url"])
+        with httpx.Client(base_url=url, timeout=30) as http:
+
+            def riders_of(axis: str) -> list[Any]:
+                at_ms = int(time.time() * 1000) - 300_000
+                answer = http.get("/riders", params={"at": at_ms, "axis": axis})
+                return list(answer.json()["items"]) if answer.status_code == 200 else []
+
+            eventually(lambda: len(riders_of("known")) == 10, within_s=60, what="the riders of five minutes ago")
+            assert len(riders_of("event")) == 10
+            seen_ms = int(time.time() * 1000)
+            eventually(
+                lambda: any(one["event_timestamp_ms"] > seen_ms for one in http.get("/riders").json()["items"]),
+                within_s=60,
+                what="the riders go on after their past",
+            )
+        output, errors = demo.communicate(timeout=scaled_s(180))
+    finally:
+        demo.kill()
+        demo.wait()
+    assert demo.returncode == 0, errors
+    assert "recorded the last 10 minutes" in output
+    assert "cancelled" not in output, "the orders of the past go on"
 
 
 def test_a_stop_signal_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> None:
