@@ -27,6 +27,7 @@ BENCHMARKS = (
     "end_to_end",
     "time_travel",
     "lineage",
+    "places",
     "training_set",
     "payments",
     "traffic_fold",

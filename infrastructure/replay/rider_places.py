@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +15,13 @@ from domain.identifiers import aggregate_id
 from domain.timestamps import utc_datetime
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.replay.ping_layout import (
+    HEADER_BYTES,
+    LEAST_BYTES,
+    RECEIVED_TWICE_MS,
+    has_layout,
+    start_of_time,
+)
 from infrastructure.timestamps import storable_ms
 from projections.core.fold import Decode
 from projections.replay.as_of import AsOf, Horizon
@@ -27,7 +34,7 @@ MAX_PLACES: Final = 2_000
 MAX_SILENCE: Final = timedelta(hours=1)
 """A rider without a ping in the hour of the instant or in the one before is not on the map."""
 MAX_QUERY_RIDERS: Final = 100
-"""Bounds the pings in memory: of the minutes after the instant, a query reads all pings of these riders."""
+"""Bounds the pings in memory: where clocks are ahead, a query reads the pings of five minutes of these riders."""
 
 _PINGS = (
     "SELECT position, (extract(epoch FROM event_time) * 1000)::bigint AS sent_ms, payload FROM events"
@@ -35,11 +42,20 @@ _PINGS = (
 )
 _AT = "timestamptz 'epoch' + %s * interval '1 millisecond'"
 # The index (aggregate_id, event_time, event_id) has the time as sent. Read backwards from the instant: a search for the
-# newest position of each rider would pass every later ping. A ping that was sent to be later may be effective by then.
-_CANDIDATES = text(
+# newest position of each rider would pass every later ping.
+_LATEST_SENT_BY = text(
     "SELECT u.ord, e.* FROM unnest(CAST(:aggregates AS uuid[])) WITH ORDINALITY AS u(id, ord) CROSS JOIN LATERAL"  # noqa: S608
-    f" (({_PINGS} > {_AT % ':by'} AND event_time <= {_AT % ':sent_by'}) UNION ALL"
-    f" ({_PINGS} <= {_AT % ':by'} ORDER BY event_time DESC, event_id DESC LIMIT 1)) e"
+    f" ({_PINGS} <= {_AT % ':by'} ORDER BY event_time DESC, event_id DESC LIMIT 1) e"
+)
+# A ping that was sent to be later may be effective by then: of a clock that is ahead, if it was received by then. Where
+# the reception cannot be read from the bytes, the ping is read too.
+_RECEIVED_BY = text(
+    "SELECT u.ord, e.* FROM unnest(CAST(:aggregates AS uuid[]), CAST(:starts AS int[]))"  # noqa: S608
+    f" WITH ORDINALITY AS u(id, start, ord) CROSS JOIN LATERAL ({_PINGS} > {_AT % ':by'}"
+    f" AND event_time <= {_AT % ':sent_by'} OFFSET 0) e WHERE CASE"
+    f" WHEN substr(payload, 1, {HEADER_BYTES}) = ANY(CAST(:headers AS bytea[]))"
+    f" AND octet_length(payload) >= start + {LEAST_BYTES}"
+    f" THEN coalesce({RECEIVED_TWICE_MS}, 0) <= 2 * CAST(:by AS bigint) ELSE true END"
 )
 _SENT_SINCE = text(
     "SELECT u.ord, e.* FROM unnest(CAST(:aggregates AS uuid[]), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]))"  # noqa: S608
@@ -100,46 +116,84 @@ class RiderPlaces:
         return PlacesThen(horizon, found, len(riders) > MAX_PLACES)
 
     def _latest(self, connection: Connection, riders: Sequence[str], horizon: Horizon) -> list[RiderThen]:
+        search = _Search(self._decode, riders, _by_ms(horizon))
         aggregates = [str(aggregate_id("Rider", rider)) for rider in riders]
-        # Without an instant of happening the position decides alone: no ping was sent to be later than this.
-        by_ms = horizon.at_ms + MAX_AHEAD_MS if horizon.happened_by_ms is None else horizon.happened_by_ms
-        sent_by_ms = by_ms if horizon.happened_by_ms is None else by_ms + MAX_AHEAD_MS
-        times = {"by": storable_ms(by_ms), "sent_by": storable_ms(sent_by_ms), "position": horizon.position}
-        rows = _rows(connection, _CANDIDATES, {**times, "aggregates": aggregates})
-        latest: dict[int, _Ping] = {}
-        earliest_sent_ms: dict[int, int] = {}
-        for number, position, sent_ms, payload in rows:
-            earliest_sent_ms[number] = min(sent_ms, earliest_sent_ms.get(number, sent_ms))
-            self._keep_latest(latest, number, position, payload, by_ms)
-        # No ping is effective after the time as sent. So one that was not read yet can be the latest only if it was
-        # sent to be as late as the latest is effective: none, of a phone whose clock is right.
-        behind = [number for number, ping in latest.items() if ping.effective_ms < earliest_sent_ms[number]]
+        times = {"by": storable_ms(search.by_ms), "position": horizon.position}
+        search.add(_rows(connection, _LATEST_SENT_BY, {**times, "aggregates": aggregates}))
+        if horizon.happened_by_ms is not None:
+            # Without an instant of happening the position decides alone: no ping was sent to be later than that.
+            layout = {"starts": [start_of_time(rider) for rider in riders], "headers": search.headers()}
+            sent_by = {"sent_by": storable_ms(search.by_ms + MAX_AHEAD_MS)}
+            search.add(_rows(connection, _RECEIVED_BY, {**times, **sent_by, **layout, "aggregates": aggregates}))
+        behind = search.behind()
         bounds = {
             "aggregates": [aggregates[number - 1] for number in behind],
-            "firsts": [storable_ms(latest[number].effective_ms) for number in behind],
-            "lasts": [storable_ms(earliest_sent_ms[number]) for number in behind],
+            "firsts": [storable_ms(search.latest[number].effective_ms) for number in behind],
+            "lasts": [storable_ms(search.earliest_sent_ms[number]) for number in behind],
         }
-        for index, position, _, payload in _rows(connection, _SENT_SINCE, {**bounds, "position": horizon.position}):
-            self._keep_latest(latest, behind[index - 1], position, payload, by_ms)
+        rows = _rows(connection, _SENT_SINCE, {**bounds, "position": horizon.position})
+        search.add((behind[index - 1], *rest) for index, *rest in rows)
+        return search.found()
+
+
+class _Search:
+    """The latest ping of each rider among those that were read. A rider's number is its place in ``riders``, from 1."""
+
+    def __init__(self, decode: Decode, riders: Sequence[str], by_ms: int) -> None:
+        self.by_ms = by_ms
+        self.latest: dict[int, _Ping] = {}
+        self.earliest_sent_ms: dict[int, int] = {}
+        self._decode = decode
+        self._riders = riders
+        self._headers: dict[bytes, bool] = {}
+
+    def add(self, rows: Iterable[Any]) -> None:
+        """Take over rows of number, position, time as sent and payload."""
+        for number, position, sent_ms, payload in rows:
+            self.earliest_sent_ms[number] = min(sent_ms, self.earliest_sent_ms.get(number, sent_ms))
+            try:
+                record = self._decode(bytes(payload))
+            except UndecodableError as error:
+                # Invariant 10: one bad event takes no other rider off the map.
+                log.warning("the ping at position %d is not shown: %s", position, error)
+                continue
+            self._check_layout(number, bytes(payload), record)
+            # Invariant 6: a ping of a clock that is ahead counts as of its reception.
+            effective_ms = effective_time_ms(record)
+            ahead_ms = record["event_timestamp_ms"] - effective_ms
+            event_id = record["event_id"].replace("-", "")
+            ping = _Ping(effective_ms, ahead_ms, event_id, position, record["latitude"], record["longitude"])
+            if effective_ms <= self.by_ms and (number not in self.latest or ping > self.latest[number]):
+                self.latest[number] = ping
+
+    def _check_layout(self, number: int, payload: bytes, record: Mapping[str, Any]) -> None:
+        header = payload[:HEADER_BYTES]
+        if self._headers.get(header, True):
+            received_ms = record.get("received_timestamp_ms") or 0
+            self._headers[header] = has_layout(payload, self._riders[number - 1], received_ms)
+
+    def headers(self) -> list[bytes]:
+        """The headers of payloads whose reception is where ``ping_layout`` says, in each that was read."""
+        return [header for header, is_known in self._headers.items() if is_known]
+
+    def behind(self) -> list[int]:
+        """The riders who may have a later ping that was not read yet.
+
+        No ping is effective after the time as sent. So it was sent to be as late as the latest is effective: none, of a
+        phone whose clock is right.
+        """
+        return [number for number, ping in self.latest.items() if ping.effective_ms < self.earliest_sent_ms[number]]
+
+    def found(self) -> list[RiderThen]:
         return [
-            RiderThen(riders[number - 1], ping.latitude, ping.longitude, ping.effective_ms, ping.position)
-            for number, ping in sorted(latest.items())
+            RiderThen(self._riders[number - 1], ping.latitude, ping.longitude, ping.effective_ms, ping.position)
+            for number, ping in sorted(self.latest.items())
         ]
 
-    def _keep_latest(self, latest: dict[int, _Ping], number: int, position: int, payload: Any, by_ms: int) -> None:
-        try:
-            record = self._decode(bytes(payload))
-        except UndecodableError as error:
-            # Invariant 10: one bad event takes no other rider off the map.
-            log.warning("the ping at position %d is not shown: %s", position, error)
-            return
-        # Invariant 6: a ping of a clock that is ahead counts as of its reception.
-        effective_ms = effective_time_ms(record)
-        ahead_ms = record["event_timestamp_ms"] - effective_ms
-        event_id = record["event_id"].replace("-", "")
-        ping = _Ping(effective_ms, ahead_ms, event_id, position, record["latitude"], record["longitude"])
-        if effective_ms <= by_ms and (number not in latest or ping > latest[number]):
-            latest[number] = ping
+
+def _by_ms(horizon: Horizon) -> int:
+    """The latest instant at which a ping may have happened, or may say that it did."""
+    return horizon.at_ms + MAX_AHEAD_MS if horizon.happened_by_ms is None else horizon.happened_by_ms
 
 
 def _rows(connection: Connection, query: TextClause, values: dict[str, Any]) -> Iterable[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,8 +12,10 @@ from sqlalchemy import Engine, text
 
 from domain.features.event_time import MAX_AHEAD_MS
 from infrastructure.postgres.engine import writer_engine
+from infrastructure.replay.past_reads import PastKeys
 from infrastructure.replay.rider_places import RiderPlaces, RiderThen
 from infrastructure.replay.rider_tracks import RiderTracks
+from projections.locations import LOCATIONS
 from projections.replay.as_of import AsOf
 from tests.support.postgres.recorded_log import CODEC, write
 from tests.support.worlds.rider_events import START_MS
@@ -103,6 +106,50 @@ def test_a_ping_within_the_skew_that_is_allowed_keeps_its_time(engine: Engine) -
     recorded(engine, [ping("anna", 1, START_MS), ping("anna", 2, START_MS + 2_000, START_MS)])
     assert number_of(places(engine, AsOf.happened(START_MS + 1_999))["anna"]) == 1
     assert number_of(places(engine, AsOf.happened(START_MS + 2_000))["anna"]) == 2
+
+
+def test_places_are_those_of_each_riders_fold_on_every_axis_however_clocks_go(engine: Engine) -> None:
+    """Given 40 riders whose clocks are right, ahead or behind by chance, then each place is the one of its fold."""
+    chance = random.Random(5)
+    pings = []
+    for rider in range(40):
+        ahead_ms = chance.choice([0, 0, 1_500, 2_500, 60_000, 299_000, -40_000])
+        name = f"{'r' * (1 + 20 * (rider % 5))}{rider}ü"
+        for number in range(60):
+            received_ms = START_MS + chance.randrange(600_000)
+            sent_ms = received_ms + (ahead_ms if chance.random() < 0.7 else 0)
+            accuracy, speed = chance.choice([None, 5.0]), chance.choice([None, 3.0])
+            one = ping(name, rider * 100 + number, sent_ms, received_ms)
+            pings.append(one | {"accuracy_meters": accuracy, "speed_mps": speed})
+    recorded(engine, pings)
+    folded = PastKeys(engine, LOCATIONS, CODEC.decode, None)
+    for _ in range(4):
+        at_ms = START_MS + 100_000 + chance.randrange(450_000)
+        for as_of in (AsOf.happened(at_ms), AsOf.known(at_ms), AsOf.at_position(chance.randrange(500, 2_400))):
+            expected = {}
+            for rider_id in {one["rider_id"] for one in pings}:
+                state = folded.at(rider_id, as_of).found
+                fix = None if state is None else state.state.latest
+                if fix is not None:
+                    expected[rider_id] = (fix.t_ms, fix.latitude, fix.longitude)
+            found = places(engine, as_of)
+            assert {
+                rider_id: (place.event_timestamp_ms, place.latitude, place.longitude)
+                for rider_id, place in found.items()
+            } == expected
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 5, 40, 60, 90])
+def test_a_cut_payload_takes_no_other_rider_off_the_map(engine: Engine, kept_bytes: int) -> None:
+    """Given a ping of five minutes later whose payload is cut, when an instant is read, then all riders are shown."""
+    recorded(engine, [ping(name, at, START_MS + at) for at in (0, 60_000) for name in ("anna", "ben")])
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE events SET payload = substr(payload, 1, :kept) WHERE aggregate_key = 'ben' AND version = 2"),
+            {"kept": kept_bytes},
+        )
+    found = places(engine, AsOf.happened(START_MS + 30_000))
+    assert {rider_id: number_of(place) for rider_id, place in found.items()} == {"anna": 0, "ben": 0}
 
 
 def test_a_track_of_an_instant_has_its_pings_however_many_came_later(engine: Engine) -> None:
