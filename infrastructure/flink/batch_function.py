@@ -13,7 +13,7 @@ from infrastructure.flink.gathered_batches import partition_batch
 from infrastructure.flink.partition_ends import PartitionEnds
 from infrastructure.flink.partition_worker import PartitionWorker
 from infrastructure.flink.worker_settings import worker_settings
-from infrastructure.flink.worker_watchdog import WorkerWatchdog
+from infrastructure.flink.worker_watchdog import WorkerWatchdog, end_if_closed
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import logging as ridelog_logging
 
@@ -54,6 +54,7 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         return ()
 
     def close(self) -> None:
+        end_if_closed()
         if self._watchdog is not None:
             self._watchdog.stop()
         if self._worker is not None:

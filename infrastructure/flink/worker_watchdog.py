@@ -18,6 +18,9 @@ log = logging.getLogger("ridelog.flink")
 
 CHECK_INTERVAL_S = 1.0
 HUNG_EXIT_CODE = 70
+MAX_CLOSED_S = 60.0
+"""Flink ends the process of a closed function within seconds. After an error of a bundle Beam closes the function
+first: if its answer fails too, Flink waits for it without end, and only the end of the process shows the error."""
 
 
 class WatchedWorker(Protocol):
@@ -45,6 +48,16 @@ def end_process(message: str) -> None:
             faulthandler.dump_traceback(file)
     finally:
         os._exit(HUNG_EXIT_CODE)
+
+
+def end_if_closed(on_hung: Callable[[str], None] = end_process, after_s: float = MAX_CLOSED_S) -> threading.Timer:
+    """End this process if it still runs ``after_s`` after its function was closed. Returns the timer that does it."""
+    message = f"the function was closed {after_s:.0f} s ago, and Flink has not ended this Python worker: it ends"
+    timer = threading.Timer(after_s, on_hung, [message])
+    # A process that Flink ends does not wait for it.
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 class WorkerWatchdog:

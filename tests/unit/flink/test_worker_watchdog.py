@@ -7,9 +7,10 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from queue import SimpleQueue
 
 from infrastructure.flink.partition_worker import samples_of
-from infrastructure.flink.worker_watchdog import CHECK_INTERVAL_S, HUNG_EXIT_CODE, WorkerWatchdog
+from infrastructure.flink.worker_watchdog import CHECK_INTERVAL_S, HUNG_EXIT_CODE, WorkerWatchdog, end_if_closed
 from infrastructure.observability.watchdog import (
     END_AFTER_S,
     GIVE_UP_AFTER_S,
@@ -131,3 +132,10 @@ def test_a_worker_whose_call_does_not_return_ends_its_process_so_that_flink_rest
     assert one.ended == 0
     one.pass_time(END_AFTER_S - STUCK_AFTER_S)
     assert one.ended > 0
+
+
+def test_a_worker_whose_function_was_closed_ends_if_flink_does_not_end_it() -> None:
+    messages: SimpleQueue[str] = SimpleQueue()
+    timer = end_if_closed(messages.put, after_s=0.0)
+    assert "the function was closed" in messages.get(timeout=scaled_s(20.0))
+    assert timer.daemon, "a process that Flink ends must not wait for it"
