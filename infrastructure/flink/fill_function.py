@@ -10,6 +10,7 @@ from infrastructure.backends import Backends, projection_named
 from infrastructure.flink.digest_check import refuse_other_digest
 from infrastructure.flink.generation_fill import GenerationFill
 from infrastructure.flink.worker_settings import worker_settings
+from infrastructure.flink.worker_watchdog import end_if_closed
 from infrastructure.observability import logging as ridelog_logging
 from infrastructure.operations.rebuild import FoldHere
 from projections.core.retry import RetryPolicy
@@ -48,4 +49,5 @@ class FillShards(MapFunction):  # type: ignore[misc]
         return len(targets) if done else 0
 
     def close(self) -> None:
+        end_if_closed()
         self._backends.close()

@@ -26,11 +26,11 @@ from tests.support.worlds.flink_on_servers import WITHIN_S, FlinkOnServers, flin
 from tests.support.worlds.steady_load import SteadyLoad, SteadyReader
 
 NAMES = ("speed", "analytics", "locations")
-RIDERS = 2_000 if whole() else 200
-PREFILL = 100_000 if whole() else 5_000
-PINGS_PER_S = int(os.environ.get("RIDELOG_TEST_FLINK_PINGS_PER_S", "1000" if whole() else "100"))
-READS_PER_S = 100 if whole() else 40
-PINGS_OF_A_PHASE = 10_000 if whole() else 1_000
+PINGS_PER_S = int(os.environ.get("RIDELOG_TEST_FLINK_PINGS_PER_S", "1000"))
+READS_PER_S = max(20, PINGS_PER_S // 10)
+RIDERS = 2 * PINGS_PER_S
+PREFILL = 100 * PINGS_PER_S
+PINGS_OF_A_PHASE = 10 * PINGS_PER_S
 """Pings that each engine follows alone, at least."""
 
 
@@ -76,7 +76,7 @@ class Places:
 def test_no_read_fails_is_empty_or_goes_back_while_runner_and_flink_change_places(
     tmp_path: Path, kafka_jars: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """RIDELOG_TEST_FLINK_PINGS_PER_S is another rate of pings."""
+    """RIDELOG_TEST_FLINK_PINGS_PER_S is another rate of pings; riders, reads and pings before it are of its size."""
     if (lacking := missing_environment()) is not None:
         pytest.skip(lacking)
     riders = [f"places-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS)]

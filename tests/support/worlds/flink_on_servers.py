@@ -96,11 +96,15 @@ class FlinkOnServers(World):
 
         return eventually(newest, within_s=WITHIN_S, every_s=1.0, what=f"{name} has a checkpoint")
 
-    def oldest_checkpoint(self, job_id: str) -> str:
-        """The oldest checkpoint of a job that the cluster has kept."""
-        found = (self.jobmanager.data_dir / "checkpoints" / job_id).glob("chk-*/_metadata")
-        oldest = min(found, key=lambda file: int(file.parent.name.partition("-")[2]))
-        return oldest.parent.as_uri()
+    def wait_older_checkpoint(self, job_id: str) -> str:
+        """The oldest checkpoint of a job that the cluster has kept, once there is a newer one."""
+        kept = self.jobmanager.data_dir / "checkpoints" / job_id
+
+        def older() -> str:
+            found = sorted(kept.glob("chk-*/_metadata"), key=lambda file: int(file.parent.name.partition("-")[2]))
+            return found[0].parent.as_uri() if len(found) > 1 else ""
+
+        return eventually(older, within_s=WITHIN_S, every_s=1.0, what="two checkpoints are kept")
 
     def kill_jobmanager(self) -> None:
         """kill -9 of the JobManager, which forgets all jobs; then it is started again."""
@@ -109,12 +113,19 @@ class FlinkOnServers(World):
         self._wait_registered()
 
     def kill_taskmanager(self, chance: Random) -> None:
-        """kill -9 of a TaskManager with its Python workers; its supervisor starts it again."""
-        chance.choice(self.taskmanagers).kill()
+        """kill -9 of a TaskManager with its Python workers; its supervisor starts it again. Each has subtasks."""
+        busy = eventually(self.busy_taskmanagers, within_s=WITHIN_S, what="both TaskManagers have subtasks")
+        chance.choice(busy).kill()
+
+    def busy_taskmanagers(self) -> list[TaskManager]:
+        """All TaskManagers if each of them has Python workers, else none."""
+        pids = {parent.pid for worker in self.python_workers() for parent in worker.parents()}
+        return list(self.taskmanagers) if pids >= set(self.taskmanager_pids()) else []
 
     def kill_python_worker(self, chance: Random) -> None:
         """kill -9 of one Python worker."""
-        os.kill(chance.choice(self.python_workers()).pid, signal.SIGKILL)
+        workers = eventually(self.python_workers, within_s=WITHIN_S, what="a Python worker runs")
+        os.kill(chance.choice(workers).pid, signal.SIGKILL)
 
     def _wait_registered(self) -> None:
         wanted = len(self.taskmanagers)
