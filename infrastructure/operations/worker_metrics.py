@@ -62,7 +62,7 @@ class WorkerMetrics:
         self._heads.observe(head.position)
         lag = self.lag = follower.lag(head)
         delay_s = self._delay(fences, head) if lag else 0.0
-        shards, parked = len(fences), follower.parked()
+        shards, parked = follower.shard_count(), follower.parked()
         reporter.report(
             StageProgress(
                 state=self.trouble or ("running" if shards else "waiting for Kafka to assign partitions"),

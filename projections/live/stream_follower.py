@@ -189,6 +189,10 @@ class StreamFollower(Generic[S]):
         """The fences of this worker's shards; of a shard that is refolded, the staging fence."""
         return self._shards.fences()
 
+    def shard_count(self) -> int:
+        """Number of shards that this worker follows, also those that it reads again because another one moved them."""
+        return len(self._shards.fences()) + len(self._shards.lost)
+
     def parked(self) -> int:
         """Number of keys of this worker's shards that are parked now."""
         return sum(len(state.parked) for state in self._shards.states.values())

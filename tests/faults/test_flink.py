@@ -124,7 +124,14 @@ class Jobs:
         self._copies: list[str] = []
 
     def start(self) -> None:
-        self._submit(self._world.names)
+        """Submit each job; returns once both TaskManagers have subtasks."""
+        world = self._world
+        self._submit(world.names)
+        eventually(
+            lambda: len(world.busy_taskmanagers()) == len(world.taskmanagers),
+            within_s=WITHIN_S,
+            what="each TaskManager has subtasks",
+        )
 
     def inject(self, fault: str) -> None:
         """Inject one of FAULTS; returns when its cause is over."""

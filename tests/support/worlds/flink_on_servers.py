@@ -113,14 +113,13 @@ class FlinkOnServers(World):
         self._wait_registered()
 
     def kill_taskmanager(self, chance: Random) -> None:
-        """kill -9 of a TaskManager with its Python workers; its supervisor starts it again. Each has subtasks."""
-        busy = eventually(self.busy_taskmanagers, within_s=WITHIN_S, what="both TaskManagers have subtasks")
+        """kill -9 of a TaskManager that has subtasks, with its Python workers; its supervisor starts it again."""
+        busy = eventually(self.busy_taskmanagers, within_s=WITHIN_S, what="a TaskManager has subtasks")
         chance.choice(busy).kill()
 
     def busy_taskmanagers(self) -> list[TaskManager]:
-        """All TaskManagers if each of them has Python workers, else none."""
-        pids = {parent.pid for worker in self.python_workers() for parent in worker.parents()}
-        return list(self.taskmanagers) if pids >= set(self.taskmanager_pids()) else []
+        """The TaskManagers that have Python workers."""
+        return [one for one in self.taskmanagers if _python_workers(one)]
 
     def kill_python_worker(self, chance: Random) -> None:
         """kill -9 of one Python worker."""
@@ -136,17 +135,21 @@ class FlinkOnServers(World):
         )
 
     def python_workers(self) -> list[psutil.Process]:
-        """The Python workers of all TaskManagers, without the programs that only start them."""
-        children = [
-            child
-            for one in self.taskmanagers
-            if one.pid is not None
-            for child in psutil.Process(one.pid).children(recursive=True)
-        ]
-        return [child for child in children if "python" in child.name()]
+        """The Python workers of all TaskManagers."""
+        return [worker for one in self.taskmanagers for worker in _python_workers(one)]
 
     def taskmanager_pids(self) -> list[int]:
         return [one.pid for one in self.taskmanagers if one.pid is not None]
+
+
+def _python_workers(taskmanager: TaskManager) -> list[psutil.Process]:
+    """The Python workers of one TaskManager, without the programs that only start them."""
+    if taskmanager.pid is None:
+        return []
+    try:
+        return [child for child in psutil.Process(taskmanager.pid).children(recursive=True) if "python" in child.name()]
+    except psutil.NoSuchProcess:
+        return []  # it ends at this moment
 
 
 class TaskManagerSupervisor(BackgroundThread):

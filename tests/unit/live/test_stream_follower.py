@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.identifiers import SHARDS
 from projections.core.ports import ConsumerRecord, LoggedEvent, ShardWrite
 from projections.core.shard_processor import ProcessorLimits
 from projections.live.stream_follower import StreamFollower
@@ -138,6 +139,8 @@ def test_a_zombie_that_wakes_up_overwrites_nothing() -> None:
     zombie_topic.deliver(news)
     zombie.step(0)
     assert zombie.counters.lost_races == 1
+    # It has no fence of the shard until its next step, and follows it all the same.
+    assert (len(zombie.fences()), zombie.shard_count()) == (SHARDS - 1, SHARDS)
     assert right(log, sink)
     zombie.step(0)
     assert right(log, sink)
