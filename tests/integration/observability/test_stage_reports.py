@@ -91,7 +91,9 @@ def test_a_fence_mismatch_is_exported_as_the_time_at_which_it_was_found(engine: 
         return REGISTRY.get_sample_value("ridelog_fence_distrusted_timestamp_seconds", {"projection": "speed"})
 
     counters = ShardCounters()
-    follower = SimpleNamespace(counters=counters, lag=lambda head: 0, fences=dict, parked=lambda: 0)
+    follower = SimpleNamespace(
+        counters=counters, lag=lambda head: 0, fences=dict, shard_count=lambda: 0, parked=lambda: 0
+    )
     backends = Backends(Settings(postgres_url=engine.url.render_as_string(hide_password=False)))
     # A report is due at each call.
     worker_metrics = WorkerMetrics(SPEED, 1, cast("Any", follower), backends, lambda: StageReporter(engine, "speed"))
