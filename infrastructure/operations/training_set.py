@@ -13,7 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -21,6 +21,7 @@ import pyarrow as pa
 from domain.identifiers import SHARDS
 from infrastructure.backends import open_backends
 from infrastructure.errors import UserError
+from infrastructure.operations.training_set_elsewhere import run_elsewhere
 from infrastructure.operations.training_set_passes import (
     CLOCK,
     SERVED_IDS,
@@ -30,11 +31,12 @@ from infrastructure.operations.training_set_passes import (
     read_part,
     run_passes,
 )
-from infrastructure.operations.training_set_request import code_digests
+from infrastructure.operations.training_set_request import code_digests, set_identity
 from infrastructure.operations.verify_eta import ModelOf
 from infrastructure.postgres.served_etas import PostgresServedEtas
 from infrastructure.process_pool import run_in_processes
-from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, delete_foreign_parts, log_upto, parts_of
+from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, delete_foreign_parts, parts_of
+from infrastructure.replay.parts_elsewhere import PartsElsewhere, write_work
 from infrastructure.replay.request import encode
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_files import RowsFiles, RowsPart
@@ -46,12 +48,6 @@ from infrastructure.training_sets.manifest import numeric_fingerprint
 from infrastructure.training_sets.order_shards import OrderFiles, OrderPart
 from infrastructure.training_sets.rider_shards import RiderFiles, RiderPart
 from infrastructure.training_sets.row_chunks import ChunkFiles, ChunkPart
-from projections.orders import ORDERS
-from projections.speed import SPEED
-from projections.traffic import TRAFFIC
-
-PARTS_VERSION = 2
-"""Changes with what the files between two passes hold: after an upgrade, parts of before must not be read."""
 
 OnProgress = Callable[[str, str, int, int], None]
 """Called at intervals with the name of the pass, what it counts, how many are done, and how many there are."""
@@ -74,33 +70,29 @@ def make_eta_set(
     instants: Path | None = None,
     min_events: int = MIN_EVENTS_FOR_PROCESSES,
     model_of: ModelOf | None = None,
+    elsewhere: PartsElsewhere | None = None,
 ) -> Made:
     """Write the folder ``out``, which is empty or missing. ``instants``: the file of a rule of that kind.
 
     ``model_of`` finds the models that answers on record name; None: those of this code and of the registry. With fewer
-    than ``min_events`` events there is one process.
+    than ``min_events`` events there is one process. ``elsewhere`` makes the parts on other machines, with the models of
+    their code and of the registry; this one then writes the files.
 
     Raises UserError, Unresolvable, PortUnavailable, RegistryUnavailable, WorkerFailed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder, or delete this one")
     with parts_of(out) as folder:
-        delete_foreign_parts(folder, _identity(settings, request))
+        if elsewhere is not None:
+            elsewhere.claim(folder)
+        with open_backends(settings) as backends:
+            delete_foreign_parts(folder, set_identity(backends, request))
         job = Job(settings, request, folder, model_of)
         _prepare(job, instants)
-        _run(job, workers if request.position > min_events else 0, on_progress)
+        _run(job, workers if request.position > min_events else 0, on_progress, elsewhere)
         made = _made(job)
         _give_name([RowsFiles(folder, shard).rows for shard in range(SHARDS)], made.manifest, out)
         return made
-
-
-def _identity(settings: Settings, request: EtaRequest) -> bytes:
-    """Everything that parts depend on: parts of another request, code or log must not mix with these."""
-    document: dict[str, Any] = {"format": FORMAT, "parts": PARTS_VERSION, "request": request, "code": code_digests()}
-    document["fingerprint"] = numeric_fingerprint()
-    for projection in (ORDERS, SPEED, TRAFFIC):
-        document[projection.name] = log_upto(settings, projection.name, request.position)
-    return encode(msgspec.to_builtins(document))
 
 
 def _prepare(job: Job, instants: Path | None) -> None:
@@ -123,16 +115,19 @@ def _prepare(job: Job, instants: Path | None) -> None:
         write_instants(instants, request.rule.instants_sha256, [OrderFiles(folder, n) for n in range(SHARDS)])
 
 
-def _run(job: Job, workers: int, on_progress: OnProgress) -> None:
+def _run(job: Job, workers: int, on_progress: OnProgress, elsewhere: PartsElsewhere | None) -> None:
     """Run the passes in so many processes, whose garbage collector is tuned; 0: in this one, which starts sooner."""
     passes = passes_of(job.request)
-    team = Team(max(1, workers), len(passes))
+    team = Team(1 if elsewhere is not None else max(1, workers), len(passes))
 
     def show() -> None:
         number, done, total = team.progress()
         on_progress(passes[number].name, passes[number].what, done, total)
 
-    if workers:
+    if elsewhere is not None:
+        write_work(job.folder, job.request)
+        run_passes(show, job, 0, team, run_elsewhere(elsewhere))
+    elif workers:
         run_in_processes("training-set", run_passes, [(job, number, team) for number in range(workers)], show)
     else:
         run_passes(show, job, 0, team)

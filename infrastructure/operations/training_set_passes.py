@@ -1,4 +1,4 @@
-"""The passes of a training set, as a team of worker processes runs them: each pass starts when the last one is done."""
+"""The passes of a training set, as a team of workers runs them: each pass starts when the last one is done."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.identifiers import SHARDS
-from infrastructure.backends import open_backends
+from infrastructure.backends import Backends
 from infrastructure.operations.served_rows import BATCH_ETAS, ServedPass, served_orders
 from infrastructure.operations.verify_eta import ModelOf, models_of
 from infrastructure.process_pool import CONTEXT
+from infrastructure.replay.parts_elsewhere import share_of
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_files import RowsFiles, make_rows_part
 from infrastructure.training_sets.eta_request import INSTANTS, SERVED, EtaRequest
@@ -76,6 +77,8 @@ class Pass(NamedTuple):
     """One pass: its name and what it counts. ``work`` makes some of ``parts``; each is made when its sidecar exists.
 
     ``prepare`` is run by one worker before the others begin. ``in_order``: a worker gets a range of the parts.
+    ``counted``: the field of a part's result that says how much was done. ``here_alone``: its bytes depend on the
+    version of a library, so that the machine of the manifest makes them.
     """
 
     name: str
@@ -86,21 +89,27 @@ class Pass(NamedTuple):
     work: Callable[[Job, Sequence[int], OnDone], None]
     prepare: Callable[[Job], None] = lambda job: None
     in_order: bool = False
+    counted: str = "events"
+    here_alone: bool = False
+
+
+RunShare = Callable[[int, Pass, Job, Sequence[int], OnDone], None]
+"""Makes the parts of a share of a pass with this number."""
 
 
 def passes_of(request: EtaRequest) -> list[Pass]:
     """The passes in order."""
-    files = Pass("files", "rows", _rows, _shards, lambda folder, n: RowsFiles(folder, n).part, _make_files)
+    files = Pass("files", "rows", _rows, _shards, _rows_part, _make_files, here_alone=True)
     if request.rule.kind == SERVED:
         return [
-            Pass("answers", "answers", _answers, _chunks, _chunk_part, _make_answers, in_order=True),
+            Pass("answers", "answers", _answers, _chunks, _chunk_part, _make_answers, in_order=True, counted="rows"),
             Pass("orders", "events", lambda job: 0, _shards, _order_part, _make_orders),
             files,
         ]
     return [
         Pass("orders", "events", lambda job: job.request.position, _shards, _order_part, _make_orders),
         Pass("riders", "events", _rider_events, _rider_shards, _rider_part, _make_riders, _write_bounds),
-        Pass("rows", "rows", _seeds, _chunks, _chunk_part, _make_rows, in_order=True),
+        Pass("rows", "rows", _seeds, _chunks, _chunk_part, _make_rows, in_order=True, counted="rows"),
         files,
     ]
 
@@ -141,8 +150,15 @@ class Team:
         return number, self._done[number], self._totals[number]
 
 
-def run_passes(heartbeat: Callable[[], None], job: Job, number: int, team: Team) -> None:
-    """Run the share of one worker of every pass. Worker 0 prepares each."""
+def run_here(_number: int, of: Pass, job: Job, share: Sequence[int], on_done: OnDone) -> None:
+    """Make the parts in this process."""
+    of.work(job, share, on_done)
+
+
+def run_passes(
+    heartbeat: Callable[[], None], job: Job, number: int, team: Team, run_share: RunShare = run_here
+) -> None:
+    """Run the share of one worker of every pass, by ``run_share``. Worker 0 prepares each."""
     for n, of in enumerate(passes_of(job.request)):
 
         def on_done(count: int, n: int = n) -> None:
@@ -155,22 +171,15 @@ def run_passes(heartbeat: Callable[[], None], job: Job, number: int, team: Team)
         team.meet(heartbeat)
         missing = [part for part in of.parts(job) if not of.sidecar(job.folder, part).exists()]
         team.meet(heartbeat)  # before any of them is made: every worker shares out the same parts
-        share = _share(missing, number, team.size, in_order=of.in_order)
+        share = share_of(missing, number, team.size, in_order=of.in_order)
         if share:
-            of.work(job, share, on_done)
+            run_share(n, of, job, share, on_done)
         team.meet(heartbeat)
 
 
 def read_part(path: Path, kind: type[Any]) -> Any:
     """The result of a part. Raises OSError, msgspec.DecodeError."""
     return msgspec.json.decode(path.read_bytes(), type=kind)
-
-
-def _share(parts: Sequence[int], number: int, workers: int, *, in_order: bool) -> Sequence[int]:
-    if not in_order:
-        return parts[number::workers]
-    size = -(-len(parts) // workers)
-    return parts[number * size : (number + 1) * size]
 
 
 def _shards(_job: Job) -> Sequence[int]:
@@ -195,6 +204,10 @@ def _rider_part(folder: Path, shard: int) -> Path:
 
 def _chunk_part(folder: Path, chunk: int) -> Path:
     return ChunkFiles(folder, chunk).part
+
+
+def _rows_part(folder: Path, shard: int) -> Path:
+    return RowsFiles(folder, shard).part
 
 
 def _answers(job: Job) -> int:
@@ -233,7 +246,7 @@ def _write_bounds(job: Job) -> None:
 def _make_orders(job: Job, shards: Sequence[int], on_done: OnDone) -> None:
     request = job.request
     clock = LogClock(job.folder / CLOCK) if (job.folder / CLOCK).exists() else None
-    with open_backends(job.settings) as backends:
+    with Backends(job.settings) as backends:
         source = order_source(backends)
         for shard in shards:
             files = OrderFiles(job.folder, shard)
@@ -246,7 +259,7 @@ def _make_orders(job: Job, shards: Sequence[int], on_done: OnDone) -> None:
 
 
 def _make_riders(job: Job, shards: Sequence[int], on_done: OnDone) -> None:
-    with open_backends(job.settings) as backends:
+    with Backends(job.settings) as backends:
         riders = RiderPass(backends, job.request, job.folder, job.bounds, on_done)
         for shard in shards:
             riders.make(shard)
@@ -260,7 +273,7 @@ def _make_rows(job: Job, chunks: Sequence[int], on_done: OnDone) -> None:
 
 def _make_answers(job: Job, chunks: Sequence[int], on_done: OnDone) -> None:
     ids = job.served_ids
-    with open_backends(job.settings) as backends:
+    with Backends(job.settings) as backends:
         answers = ServedPass(backends, job.folder, job.model_of or models_of(backends), on_done)
         for chunk in chunks:
             answers.make(chunk, ids[chunk * BATCH_ETAS : (chunk + 1) * BATCH_ETAS])

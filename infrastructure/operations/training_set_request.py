@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import msgspec
 
 from domain.features.eta.packaged import packaged_baseline
-from infrastructure.backends import open_backends
+from infrastructure.backends import Backends, open_backends
 from infrastructure.errors import UserError
 from infrastructure.postgres.served_etas import PostgresServedEtas
+from infrastructure.replay.all_keys import log_state
+from infrastructure.replay.request import encode
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_request import SERVED, EtaRequest
-from infrastructure.training_sets.eta_set import EtaManifest, EtaRule
+from infrastructure.training_sets.eta_set import FORMAT, EtaManifest, EtaRule
 from infrastructure.training_sets.log_clock import latest_sent_ms
+from infrastructure.training_sets.manifest import numeric_fingerprint
 from projections.digest.digest import answer_digest, fold_digest
 from projections.orders import ORDERS
 from projections.parity.served_etas import eta_code_digest
@@ -22,6 +26,9 @@ from projections.replay.city import city_code_digest
 from projections.speed import SPEED
 from projections.traffic import TRAFFIC
 from read_models.city.running import RunningCity
+
+PARTS_VERSION = 2
+"""Changes with what the files between two passes hold: after an upgrade, parts of before must not be read."""
 
 
 def resolve(settings: Settings, rule: EtaRule, axis: Axis, position: int | None) -> EtaRequest:
@@ -50,6 +57,15 @@ def code_digests() -> dict[str, str]:
         "features": eta_code_digest(),
         "baseline": packaged_baseline().digest,
     }
+
+
+def set_identity(backends: Backends, request: EtaRequest) -> bytes:
+    """Everything that parts depend on: parts of another request, code or log must not mix with these."""
+    document: dict[str, Any] = {"format": FORMAT, "parts": PARTS_VERSION, "request": request, "code": code_digests()}
+    document["fingerprint"] = numeric_fingerprint()
+    for projection in (ORDERS, SPEED, TRAFFIC):
+        document[projection.name] = log_state(backends, projection.name, request.position)
+    return encode(msgspec.to_builtins(document))
 
 
 def require_same_code(wanted: EtaManifest) -> None:

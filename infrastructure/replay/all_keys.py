@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.identifiers import SHARDS
-from infrastructure.backends import open_backends, projection_named
+from infrastructure.backends import Backends, open_backends, projection_named
 from infrastructure.errors import UserError
 from infrastructure.process_pool import CONTEXT, run_in_processes
 from infrastructure.replay import parquet
@@ -66,9 +66,14 @@ def log_upto(settings: Settings, projection: str, position: int) -> dict[str, An
     ``open_backends``.
     """
     with open_backends(settings) as backends:
-        log = backends.log
-        last = "".join(digest_of(event) for event in log.events_at([position]).values())
-        return {"last_event": last, "discarded": sorted(p for p in log.discarded(projection) if p <= position)}
+        return log_state(backends, projection, position)
+
+
+def log_state(backends: Backends, projection: str, position: int) -> dict[str, Any]:
+    """``log_upto`` on open backends. Raises PortUnavailable."""
+    log = backends.log
+    last = "".join(digest_of(event) for event in log.events_at([position]).values())
+    return {"last_event": last, "discarded": sorted(p for p in log.discarded(projection) if p <= position)}
 
 
 def delete_foreign_parts(folder: Path, identity: bytes) -> None:

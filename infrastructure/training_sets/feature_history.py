@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,42 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from domain.identifiers import SHARDS, shard_of
-from infrastructure.backends import open_backends, projection_named
+from infrastructure.backends import Backends, open_backends, projection_named
 from infrastructure.process_pool import CONTEXT, run_in_processes
 from infrastructure.replay import parquet
 from infrastructure.replay.all_keys import (
     MIN_EVENTS_FOR_PROCESSES,
     OnProgress,
     delete_foreign_parts,
-    log_upto,
+    log_state,
     parts_of,
+)
+from infrastructure.replay.parts_elsewhere import (
+    FinishedParts,
+    PartsElsewhere,
+    PartsOrder,
+    read_work,
+    refuse_other_identity,
+    refuse_other_log,
+    write_work,
 )
 from infrastructure.replay.request import encode
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.history_shards import (
     BoundHistory,
     HistoryPart,
+    HistoryRequest,
     columns,
     make_parts,
+    make_parts_in_process,
     part_file,
     sidecar,
 )
 from infrastructure.training_sets.manifest import Manifest, code_of, manifest, manifest_path, numeric_fingerprint
 from projections.replay.as_of import AsOf, Horizon
 
+HISTORY = "feature-history"
+"""The kind of output, for machines that make its parts."""
 UNFINISHED = "whole.part"
 _ONE_GROUP = 1 << 30
 
@@ -52,39 +66,81 @@ def make_history(
     on_progress: OnProgress,
     *,
     min_events: int = MIN_EVENTS_FOR_PROCESSES,
+    elsewhere: PartsElsewhere | None = None,
 ) -> Manifest:
     """Write ``out``, and its manifest next to it. After an abort, the same request keeps the finished shards.
 
-    Up to ``min_events`` events there is one process.
+    Up to ``min_events`` events there is one process. ``elsewhere`` makes the parts on other machines; this one then
+    joins them.
     """
     processes = workers if history.request.position > min_events else 1
     with parts_of(out) as folder:
-        return _make_whole(settings, history, out, folder, processes, on_progress)
+        if elsewhere is not None:
+            elsewhere.claim(folder)
+        with open_backends(settings) as backends:
+            delete_foreign_parts(folder, _identity(backends, history))
+        _make_missing(settings, history, folder, processes, on_progress, elsewhere)
+        return _join_all(history, out, folder)
 
 
-def _make_whole(
+def make_history_parts(settings: Settings, folder: Path, _step: int, shards: Sequence[int]) -> None:
+    """Make parts of the history that a command on another machine writes.
+
+    Raises UserError if this machine does not see ``folder``, or would make other rows; Unresolvable, PortUnavailable.
+    """
+    history = read_work(folder, BoundHistory)
+    with Backends(settings) as backends:
+        refuse_other_log(backends, projection_named(history.request.projection).stream, history.horizon.log_id)
+        refuse_other_identity(folder, _identity(backends, history))
+    missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
+    make_parts(settings, history, folder, missing, lambda events: None)
+
+
+def _identity(backends: Backends, history: BoundHistory) -> bytes:
+    """Everything that rows depend on: the one manifest must be true of the rows of all parts."""
+    request, horizon = history
+    projection = projection_named(request.projection)
+    document: dict[str, Any] = {"request": request, "log_id": horizon.log_id, "code": code_of(projection)}
+    document |= log_state(backends, projection.name, request.position)
+    return encode(msgspec.to_builtins({**document, "fingerprint": numeric_fingerprint()}))
+
+
+def _shards(request: HistoryRequest) -> list[int]:
+    return list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
+
+
+def _make_missing(
     settings: Settings,
     history: BoundHistory,
-    out: Path,
     folder: Path,
     workers: int,
     on_progress: OnProgress,
-) -> Manifest:
-    request, horizon = history
-    projection = projection_named(request.projection)
-    # Everything that rows depend on: the one manifest must be true of the rows of all parts.
-    identity: dict[str, Any] = {"request": request, "log_id": horizon.log_id, "code": code_of(projection)}
-    identity |= log_upto(settings, projection.name, request.position)
-    delete_foreign_parts(folder, encode(msgspec.to_builtins({**identity, "fingerprint": numeric_fingerprint()})))
-    shards = list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
-    missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
-    done, total = CONTEXT.Value("q", 0), request.position
-    if workers > 1 and len(missing) > 1:
+    elsewhere: PartsElsewhere | None,
+) -> None:
+    missing = [shard for shard in _shards(history.request) if not sidecar(folder, shard).exists()]
+    done, total = CONTEXT.Value("q", 0), history.request.position
+    if elsewhere is not None:
+        write_work(folder, history)
+        finished = FinishedParts([sidecar(folder, shard) for shard in missing], "events")
+
+        def on_tick() -> None:
+            done.value += finished.count_new()
+            on_progress(done.value, total)
+
+        if missing:
+            elsewhere.make(PartsOrder(HISTORY, folder, 0, missing), on_tick)
+    elif workers > 1 and len(missing) > 1:
         shares = [(settings, history, folder, missing[n::workers], done) for n in range(workers)]
-        run_in_processes("history", make_parts, [s for s in shares if s[3]], lambda: on_progress(done.value, total))
+        run_in_processes(
+            "history", make_parts_in_process, [s for s in shares if s[3]], lambda: on_progress(done.value, total)
+        )
     else:
-        make_parts(lambda: on_progress(done.value, total), settings, history, folder, missing, done)
+        make_parts_in_process(lambda: on_progress(done.value, total), settings, history, folder, missing, done)
     on_progress(total, total)
+
+
+def _join_all(history: BoundHistory, out: Path, folder: Path) -> Manifest:
+    projection, shards = projection_named(history.request.projection), _shards(history.request)
     parts = [msgspec.json.decode(sidecar(folder, shard).read_bytes(), type=HistoryPart) for shard in shards]
     file_sha256 = _join(
         [part_file(folder, shard) for shard in shards], folder / UNFINISHED, out, parquet.schema(columns(projection))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.identifiers import shard_of
-from infrastructure.backends import Backends, open_backends, projection_named
+from infrastructure.backends import Backends, projection_named
 from infrastructure.replay import parquet
 from infrastructure.replay.series import StateSeries
 from infrastructure.settings.settings import Settings
@@ -153,23 +153,30 @@ def make_part(
 
 
 def make_parts(
+    settings: Settings, history: BoundHistory, folder: Path, shards: Sequence[int], on_events: Callable[[int], None]
+) -> None:
+    """Make the parts of ``shards``, in whatever process. Raises Unresolvable, PortUnavailable."""
+    with Backends(settings) as backends:
+        for shard in shards:
+            make_part(backends, history, folder, shard, on_events)
+
+
+def make_parts_in_process(
     heartbeat: Callable[[], None],
     settings: Settings,
     history: BoundHistory,
     folder: Path,
-    shards: list[int],
+    shards: Sequence[int],
     done: Synchronized[int],
 ) -> None:
-    """Make the parts of ``shards``, in a worker process or in this one. Raises Unresolvable."""
+    """Make the parts of ``shards`` in a process of this machine, which share the count ``done``."""
 
     def on_events(events: int) -> None:
         with done.get_lock():
             done.value += events
         heartbeat()
 
-    with open_backends(settings) as backends:
-        for shard in shards:
-            make_part(backends, history, folder, shard, on_events)
+    make_parts(settings, history, folder, shards, on_events)
 
 
 def part_file(folder: Path, shard: int) -> Path:
