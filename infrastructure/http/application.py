@@ -26,13 +26,15 @@ from infrastructure.http.errors import HANDLERS
 from infrastructure.http.event_streams import STREAM_HEADER
 from infrastructure.http.head_requests import HeadApplication
 from infrastructure.http.health import Check, health_routes
+from infrastructure.http.map_tiles import map_route
 from infrastructure.http.pings import Accepted, Submit, UnavailableReason, pings_route
 from infrastructure.http.sessions import Sessions, session_routes
 from infrastructure.http.speed import OnServed, speed_route
-from infrastructure.http.web_page import index_route, web_files_route
+from infrastructure.http.web_page import index_route, policy, web_files_route
 from infrastructure.observability import metrics
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys
+from infrastructure.settings.map_tiles import map_tiles
 from infrastructure.settings.settings import Settings
 from read_models.view import ViewLimits
 
@@ -85,7 +87,8 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
         ),
         speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.on_served),
         *health_routes(parts.checks, parts.refresh_metrics),
-        index_route(LINKS),
+        index_route(LINKS, policy(None if settings.map_tiles is None else map_tiles(settings.map_tiles).origin)),
+        map_route(settings.map_tiles, settings.map_attribution),
         web_files_route(),
         *parts.routers,
     ]

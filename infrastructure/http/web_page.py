@@ -23,6 +23,12 @@ CSP: Final = (
 )
 """The page loads its own files and nothing else: no inline script, no other host."""
 
+
+def policy(tile_origin: str | None) -> str:
+    """``CSP``, with images of the one origin that the setting ``map_tiles`` names."""
+    return CSP if tile_origin is None else CSP.replace("img-src 'self'", f"img-src 'self' {tile_origin}")
+
+
 _TYPES: Final = {
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -65,8 +71,8 @@ def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]
             yield prefix + entry.name, entry
 
 
-def index_route(links: dict[str, str]) -> HTTPRouteHandler:
-    """``GET /``: the page for a browser, ``links`` for a program."""
+def index_route(links: dict[str, str], csp: str = CSP) -> HTTPRouteHandler:
+    """``GET /``: the page for a browser, under ``csp``; ``links`` for a program."""
 
     @get("/", summary="Links to the rest; the page for a browser", tags=["health"], responses=errors(public=True))
     async def index(request: Request[Any, Any, Any]) -> Response[dict[str, str | dict[str, str]]]:
@@ -75,7 +81,7 @@ def index_route(links: dict[str, str]) -> HTTPRouteHandler:
         With `Accept: text/html`, the page.
         """
         if "text/html" in request.headers.get("accept", "").lower():
-            return _answer(request, web_files()[PAGE], {"Content-Security-Policy": CSP})
+            return _answer(request, web_files()[PAGE], {"Content-Security-Policy": csp})
         return Response({"service": "ridelog", "links": links}, headers={"Vary": "Accept"}, media_type=MediaType.JSON)
 
     return index

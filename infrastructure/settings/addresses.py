@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote
 
+from infrastructure.settings.map_tiles import map_tiles
 from infrastructure.settings.redis_address import cluster_address, is_cluster_url
 
 ESCAPES = "in user and password / is %2F, # is %23, ? is %3F, @ is %40 and : is %3A"
@@ -138,6 +139,12 @@ def payments_address(url: str) -> Address:
     return payment_provider.payments_address(url)
 
 
+def tiles_address(template: str) -> Address:
+    """The address of map tiles. Raises ValueError, with a message that quotes nothing of ``template``."""
+    found = map_tiles(template)
+    return Address(found.shown, _secrets(set(found.secrets)))
+
+
 ADDRESSES: dict[str, Callable[[str], Address]] = {
     "postgres_url": postgres_address,
     "postgres_replication_url": postgres_address,
@@ -146,6 +153,7 @@ ADDRESSES: dict[str, Callable[[str], Address]] = {
     "schema_registry_url": http_address,
     "payments_url": payments_address,
     "flink_url": http_address,
+    "map_tiles": tiles_address,
 }
 """The settings that are addresses -> how each is parsed."""
 

@@ -91,6 +91,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 1.0
     served_etas_keep: Annotated[Positive, Meta(description="recorded ETAs that are kept, the newest")] = 1_000_000
+    map_tiles: Annotated[
+        str | None,
+        Meta(description="tiles of the page's map: https://host/{z}/{x}/{y}.png; without it none are asked for"),
+    ] = None
+    map_attribution: Annotated[str, Meta(description="what the map says of its tiles, as text")] = ""
     partition_rows: Annotated[Positive, Meta(description="positions in one partition of the events table")] = 10_000_000
     topic_partitions: Annotated[
         Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")

@@ -6,6 +6,7 @@ import { Finder } from "./finder.js";
 import { useTheme, useEvery } from "./hooks.js";
 import { useKeys } from "./keyboard.js";
 import { NOTHING, useLiveCity, useTraffic } from "./live_city.js";
+import { useTiles } from "./map_tiles.js";
 import { MapView } from "./map_view.js";
 import { PANELS } from "./panels/all.js";
 import { PanelHost, PanelMenu } from "./panels/host.js";
@@ -66,6 +67,7 @@ function App() {
   const { pipeline, rates, problem: pipelineProblem } = usePipeline(!denied, session, failed);
   const link = useLiveCity({ on: !denied, session, live, map, onShown: setCounts, onDenied: () => setDenied(true) });
   useTraffic(!denied, session, map, (error) => failed(error, setProblem), () => setProblem(""));
+  const attribution = useTiles(!denied, session, map);
   usePastCity({
     on: !denied, session, place, map,
     onShown: (city) => {
@@ -98,7 +100,7 @@ function App() {
         <${PanelMenu} page=${page} />
         ${!denied && hasSession() && html`<button class="quiet" onClick=${leave}>Sign out</button>`}
       </header>
-      <${MapView} map=${map} onMap=${setMap} onSelect=${select} theme=${theme} place=${place} shownMs=${shown.ms} counts=${counts} problem=${pastProblem} />
+      <${MapView} map=${map} onMap=${setMap} onSelect=${select} theme=${theme} place=${place} shownMs=${shown.ms} counts=${counts} problem=${pastProblem} attribution=${attribution} />
       <${PanelHost} page=${page} session=${session} />
       <${TimeBar} place=${place} shown=${shown} head=${pipeline?.head ?? 0} rate=${rate} playing=${playing} span=${span}
         onPlace=${change} onNow=${() => change({ at: null })} onPlay=${setPlaying} onRate=${setRate} onSpan=${setSpan} />

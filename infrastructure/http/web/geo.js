@@ -78,3 +78,32 @@ export function heading(from, to) {
   const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
   return Math.hypot(dx, dy) < LEAST_STEP ? null : Math.atan2(dy, dx);
 }
+
+const TILE_PX = 256;
+const MAX_TILE_ZOOM = 19;
+
+/** The tiles of the zoom that fits a view best, each with its square in pixels. @param {View} view
+ * @param {number} width @param {number} height
+ * @returns {{z: number, x: number, y: number, at: {x: number, y: number, size: number}}[]} */
+export function tilesInView(view, width, height) {
+  const z = Math.max(0, Math.min(MAX_TILE_ZOOM, Math.round(Math.log2(view.scale / TILE_PX))));
+  const count = 2 ** z;
+  const size = view.scale / count;
+  const [left, top] = toPixels(view, width, height, 0, 0);
+  const within = (/** @type {number} */ from, /** @type {number} */ length) =>
+    /** @type {const} */ ([Math.max(0, Math.floor(-from / size)), Math.min(count - 1, Math.floor((length - from) / size))]);
+  const [firstX, lastX] = within(left, width);
+  const [firstY, lastY] = within(top, height);
+  const found = [];
+  for (let y = firstY; y <= lastY; y += 1) {
+    for (let x = firstX; x <= lastX; x += 1) found.push({ z, x, y, at: { x: left + x * size, y: top + y * size, size } });
+  }
+  return found;
+}
+
+/** Which part of the tile that is `up` zooms above shows a tile, as shares of its side.
+ * @param {number} x @param {number} y @param {number} up */
+export function tileSource(x, y, up) {
+  const size = 1 / 2 ** up;
+  return { x: (x % 2 ** up) * size, y: (y % 2 ** up) * size, size };
+}

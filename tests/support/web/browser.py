@@ -26,10 +26,11 @@ def chromium() -> str | None:
 class PageProblems:
     """What a browser reported of one page."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: Page, url: str, others: tuple[str, ...]) -> None:
         self.found: list[str] = []
         self.foreign: list[str] = []
         self._url = url
+        self._others = others
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.found.append(f"error: {error}"))
         page.on("request", self._on_request)
@@ -41,7 +42,7 @@ class PageProblems:
             self.found.append(f"{message.type}: {message.text}")
 
     def _on_request(self, request: Request) -> None:
-        if not request.url.startswith((self._url, "data:")):
+        if not request.url.startswith((self._url, "data:", *self._others)):
             self.foreign.append(request.url)
 
     def _on_response(self, response: Response) -> None:
@@ -75,12 +76,15 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(one: Browser, url: str, path: str = "/", **context: Any) -> Iterator[Page]:
-    """The page in a context of its own. Raises AssertionError at the end for whatever the browser reported."""
+def opened(one: Browser, url: str, path: str = "/", others: tuple[str, ...] = (), **context: Any) -> Iterator[Page]:
+    """The page in a context of its own, which may ask ``others`` too.
+
+    Raises AssertionError at the end for whatever the browser reported.
+    """
     options = {"viewport": {"width": 1280, "height": 800}, **context}
     with one.new_context(**cast("Any", options)) as held:
         page = held.new_page()
-        problems = PageProblems(page, url)
+        problems = PageProblems(page, url, others)
         page.set_default_timeout(60_000)
         page.goto(url + path)
         yield page

@@ -25,6 +25,7 @@ E2E_ALONE = (
     "tests/e2e/test_page.py",
     "tests/e2e/test_page_accessibility.py",
     "tests/e2e/test_page_panels.py",
+    "tests/e2e/test_page_tiles.py",
     "tests/e2e/test_real_tracks.py",
     "tests/e2e/test_secured_kafka.py",
     "tests/e2e/test_tokens.py",

@@ -1,4 +1,4 @@
-// The map: a canvas without tiles. Traffic cells, orders and riders are its base; nothing leaves this machine.
+// The map: a canvas. Traffic cells, orders and riders are its base; nothing leaves this machine unless tiles are set.
 
 import * as geo from "../geo.js";
 import { grid, scale, TrafficCells, Ways } from "./base.js";
@@ -7,6 +7,7 @@ import { HEIGHTS, Layers } from "./layers.js";
 import { Orders, Track } from "./orders.js";
 import { Riders } from "./riders.js";
 import { Surface } from "./surface.js";
+import { Tiles } from "./tiles.js";
 
 /** @typedef {import("./layers.js").Hit} Hit */
 
@@ -23,6 +24,7 @@ export class CityMap {
   #orders = new Orders();
   #track = new Track();
   #riders = new Riders((from, to) => this.#ways.add(from, to));
+  #tiles = new Tiles(() => this.draw());
 
   /** @param {HTMLCanvasElement} canvas @param {(hit: Hit | null) => void} onSelect @param {(hit: Hit | null) => void} onHover */
   constructor(canvas, onSelect, onHover) {
@@ -35,7 +37,7 @@ export class CityMap {
     this.userMoved = false;
     /** Frames that were painted, for who measures. */
     this.frames = 0;
-    const own = { grid, cells: this.#cells, ways: this.#ways, orders: this.#orders, track: this.#track, riders: this.#riders, scale };
+    const own = { grid, tiles: this.#tiles, cells: this.#cells, ways: this.#ways, orders: this.#orders, track: this.#track, riders: this.#riders, scale };
     for (const [name, layer] of Object.entries(own)) this.setLayer(name, HEIGHTS[/** @type {keyof typeof own} */ (name)], layer);
     listenToGestures(this);
     new ResizeObserver(() => this.#resize()).observe(canvas);
@@ -79,6 +81,15 @@ export class CityMap {
   /** @param {any[]} points of the selected rider's track */
   setTrack(points) {
     this.#track.set(points);
+    this.draw();
+  }
+
+  /** Tiles that have come, for who tests. */
+  get tilesLoaded() { return this.#tiles.loaded; }
+
+  /** @param {string | null} template the address of a tile, with {z}, {x} and {y} */
+  setTiles(template) {
+    this.#tiles.set(template);
     this.draw();
   }
 

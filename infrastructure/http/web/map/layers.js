@@ -12,7 +12,7 @@
 export const REACH_PX = 16;
 
 /** Heights of the layers that the map always has. A panel's own layer goes between them. */
-export const HEIGHTS = { grid: 0, cells: 10, ways: 20, orders: 30, track: 40, riders: 50, scale: 90 };
+export const HEIGHTS = { grid: 0, tiles: 5, cells: 10, ways: 20, orders: 30, track: 40, riders: 50, scale: 90 };
 
 export class Layers {
   /** @type {{name: string, height: number, layer: Layer}[]} */

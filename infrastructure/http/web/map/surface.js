@@ -19,6 +19,7 @@ export class Surface {
     this.view = null;
     this.width = 0;
     this.height = 0;
+    this.tileOpacity = 1;
     this.colours = /** @type {Record<Colour, string>} */ ({});
     this.recolour();
     this.resize();
@@ -38,6 +39,7 @@ export class Surface {
   recolour() {
     const style = getComputedStyle(document.documentElement);
     for (const name of COLOURS) this.colours[name] = style.getPropertyValue(`--${name}`).trim();
+    this.tileOpacity = Number(style.getPropertyValue("--tiles")) || 1;
   }
 
   clear() {

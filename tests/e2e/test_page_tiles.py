@@ -1,0 +1,103 @@
+"""Tiles of another host under the map: they are asked for with the setting alone, by a server that a test runs."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.waiting import eventually
+from tests.support.web.browser import chromium, until
+from tests.support.web.images import png_of, share_of
+from tests.support.web.page import NO_BROWSER, TOKEN, city_with_tokens, ride, signed_in, wait_on_map
+from tests.support.web.pictures import picture
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
+
+pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
+
+COLOUR = (255, 0, 200)
+LAST_ZOOM = 15
+"""Of the server: as many servers, it has no tile below."""
+
+
+class TileServer:
+    """Serves tiles of one colour. ``asked``: the path and the Referer of each request."""
+
+    def __init__(self) -> None:
+        tile = png_of(COLOUR, 256, 256)
+        asked: list[tuple[str, str | None]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append((self.path, self.headers.get("Referer")))
+                known = re.fullmatch(r"/t/(\d+)/\d+/\d+\.png", self.path)
+                found = known is not None and int(known[1]) <= LAST_ZOOM
+                self.send_response(200 if found else 404)
+                self.send_header("Content-Type", "image/png")
+                self.end_headers()
+                if found:
+                    self.wfile.write(tile)
+
+            def log_message(self, *_: object) -> None:
+                """Writes nothing: what was asked for is compared."""
+
+        self.asked = asked
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name="tiles")
+
+    def __enter__(self) -> TileServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@contextmanager
+def city_with_tiles(data_dir: Path, origin: str) -> Iterator[Ridelog]:
+    tiles = f"{origin}/t/{{z}}/{{x}}/{{y}}.png"
+    with running(data_dir, tokens=f"admin={TOKEN}", map_tiles=tiles, map_attribution="© the <b>test</b>") as one:
+        one.http.headers["Authorization"] = f"Bearer {TOKEN}"
+        yield one
+
+
+def test_tiles_appear_with_the_setting_and_say_whose_they_are(chrome: Browser, tmp_path: Path) -> None:
+    """Given a tile server without the nearest zooms, when the page is zoomed into, then the tiles above are shown."""
+    with TileServer() as server, city_with_tiles(tmp_path / "data", server.origin) as city:
+        assert city.http.get("/map").json()["attribution"] == "© the <b>test</b>"
+        ride(city, "anna")
+        with signed_in(chrome, city, others=(server.origin,), color_scheme="light") as page:
+            wait_on_map(page, "anna")
+            until(page, "() => window.ridelogMap.tilesLoaded > 3")
+            expect(page.locator(".attribution")).to_have_text("© the <b>test</b>")
+            page.evaluate("() => window.ridelogMap.zoom(8)")
+            until(page, "() => window.ridelogMap.view.scale > 256 * 2 ** 16")
+            # By a picture: the page may not read a canvas any more that shows images of another host.
+            eventually(lambda: share_of(COLOUR, page.locator(".map").screenshot()) > 0.6, what="the tiles are shown")
+            picture(page, "tiles")
+            page.emulate_media(color_scheme="dark")
+            until(page, "() => window.ridelogMap.surface.tileOpacity < 1")
+        asked = {path for path, _ in server.asked}
+        assert len(asked) == len(server.asked), "no tile is asked for twice"
+        assert {referer for _, referer in server.asked} == {f"{city.info.http_url.rstrip('/')}/"}
+
+
+def test_without_the_setting_no_tile_is_asked_for(chrome: Browser, tmp_path: Path) -> None:
+    """Given no setting, when the page shows a rider, then it has asked this server alone (``signed_in`` checks)."""
+    with city_with_tokens(tmp_path / "data") as city:
+        assert city.http.get("/map").json() == {"tiles": None, "attribution": ""}
+        ride(city, "anna")
+        with signed_in(chrome, city) as page:
+            wait_on_map(page, "anna")
+            expect(page.locator(".attribution")).to_have_count(0)
+            assert page.evaluate("window.ridelogMap.tilesLoaded") == 0
