@@ -13,6 +13,8 @@ from tests.support.web.browser import chromium, until
 from tests.support.web.page import NO_BROWSER, find, on_map, ride, signed_in, wait_on_map
 from tests.support.worlds.ridelog import Ridelog
 
+STAGE = "id => window.ridelogMap.orders.find(one => one.id === id)?.status"
+
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
 
 
@@ -71,6 +73,10 @@ def test_an_order_that_was_picked_up_before_it_was_known_is_listed(chrome: Brows
         page.keyboard.press("d")
         row = page.locator(".differences li", has_text="offline")
         expect(row).to_contain_text("assigned here, picked up there")
+        # The map shows the stage of the axis too, and not the one of a time that was known later.
+        assert page.evaluate(STAGE, "offline") == "assigned"
+        page.get_by_role("combobox", name="Axis").select_option("event")
+        until(page, f"id => ({STAGE})(id) === 'picked_up'", "offline")
         page.get_by_role("button", name="Now").click()
         expect(page.locator(".differences")).to_contain_text("Now is the same on each axis")
 

@@ -10,7 +10,7 @@ const MAX_FOUND = 30;
 export function Finder({ riders, orders, onSelect }) {
   const [wanted, setWanted] = useState("");
   const needle = wanted.trim().toLowerCase();
-  const all = [...riders.map((one) => ["rider", one.rider_id, ""]), ...orders.map((one) => ["order", one.order_id, text.words(one.shown_status ?? one.status)])];
+  const all = [...riders.map((one) => ["rider", one.rider_id, ""]), ...orders.map((one) => ["order", one.order_id, text.words(one.status)])];
   const found = needle ? all.filter(([, id]) => id.toLowerCase().includes(needle)) : [];
   const choose = (/** @type {string[]} */ [kind, id]) => {
     onSelect(kind, id);

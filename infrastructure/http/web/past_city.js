@@ -1,28 +1,18 @@
 // The past: the places of all riders and the orders of then. While the handle moves, one read at a time, the newest.
 
 import { useCallback, useEffect, useRef } from "./vendor/htm-preact.js";
-import { address, allPages, request } from "./api.js";
-import { asOf, statusAt } from "./when.js";
+import { address, request } from "./api.js";
+import { asOf } from "./when.js";
 
 const SCRUB_MS = 80;
-const PAST_ORDERS_MS = 3 * 3_600_000;
-const PAST_ORDERS_PAGES = 20;
 
 /** @typedef {import("./live_city.js").Shown & {ms: number, position: number}} PastShown */
 
-/** Reads the city as of a query of `asOf`. @param {string} query @param {() => boolean} isWanted
+/** Reads the city as of a query of `asOf`, each order in the stage that the fold of its events says. @param {string} query
  * @returns {Promise<PastShown>} */
-async function readCity(query, isWanted) {
-  const then = await request(address("riders", query));
-  const until = `until=${then.at_ms + 1}`;
-  const since = `since=${Math.max(0, then.at_ms - PAST_ORDERS_MS)}`;
-  const readPage = (/** @type {string} */ cursor) =>
-    request(address("deliveries", since, until, "limit=1000", cursor && `cursor=${encodeURIComponent(cursor)}`));
-  const found = await allPages(readPage, PAST_ORDERS_PAGES, isWanted);
-  const orders = found.items
-    .map((/** @type {any} */ order) => ({ ...order, shown_status: statusAt(order, then.at_ms) }))
-    .filter((/** @type {any} */ order) => order.shown_status !== null);
-  return { riders: then.items, orders, moreRiders: then.more, moreOrders: found.more, ms: then.at_ms, position: then.position };
+async function readCity(query) {
+  const [then, orders] = await Promise.all([request(address("riders", query)), request(address("orders", query))]);
+  return { riders: then.items, orders: orders.items, moreRiders: then.more, moreOrders: orders.more, ms: then.at_ms, position: then.position };
 }
 
 /** Shows the instant of `place` on the map, unless it is now. @param {{on: boolean, session: number,
@@ -38,10 +28,9 @@ export function usePastCity({ on, session, place, map, onShown, onProblem }) {
     try {
       for (let asked = ""; asked !== wanted.current && wanted.current; ) {
         asked = wanted.current;
-        const isWanted = () => asked === wanted.current;
-        const city = await readCity(asked, isWanted);
+        const city = await readCity(asked);
         // Checked after the read: what came for an instant that was left must not replace what is shown now.
-        if (!isWanted()) continue;
+        if (asked !== wanted.current) continue;
         shownOn.setRiders(city.riders, { replace: true, glide: false });
         shownOn.setOrders(city.orders);
         shownOn.fit();

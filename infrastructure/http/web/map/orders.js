@@ -17,7 +17,7 @@ export class Orders {
   set(orders) {
     this.all = orders.map((order) => ({
       id: order.order_id,
-      status: order.shown_status ?? order.status,
+      status: order.status,
       restaurant: geo.project(order.restaurant.latitude, order.restaurant.longitude),
       customer: geo.project(order.customer.latitude, order.customer.longitude),
     }));
