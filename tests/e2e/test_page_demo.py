@@ -65,8 +65,9 @@ def break_it(page: Page, target: str, how: str) -> None:
 def test_parts_of_a_demo_are_broken_from_the_page_and_nothing_is_lost_or_double(
     chrome: Browser, tmp_path: Path
 ) -> None:
-    with demo(tmp_path / "demo") as url, opened(chrome, url, "/?problems=") as page:
-        page.get_by_role("button", name="Break the demo …").click()
+    with demo(tmp_path / "demo") as url, opened(chrome, url) as page:
+        page.get_by_label("Menu").click()
+        page.get_by_role("button", name="Break the demo", exact=True).click()
         expect(page.locator(".targets li", has_text="tailer")).to_be_visible()
         break_it(page, "tailer", "kill")
         break_it(page, "api", "kill")

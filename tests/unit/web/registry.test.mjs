@@ -10,7 +10,7 @@ const panel = (/** @type {object} */ part) => ({ name: "one", title: "One", view
 test("panels have names and keys of their own, and none that the page uses itself", () => {
   const good = [panel({ name: "one", key: "o", menu: "One" }), panel({ name: "two", key: "t" })];
   assert.equal(checked(good), good);
-  assert.deepEqual(inMenu(good), [good[0]]);
+  assert.deepEqual(inMenu(good, false), [good[0]]);
   for (const [first, second] of [
     [{ name: "at" }, {}],
     [{ name: "One" }, {}],
@@ -20,6 +20,12 @@ test("panels have names and keys of their own, and none that the page uses itsel
     [{ key: "ab" }, {}],
     [{ key: "x" }, { name: "two", key: "x" }],
   ]) assert.throws(() => checked([panel(first), panel({ name: "other", ...second })]), /panel/);
+});
+
+test("a panel of a demo is in the menu of a demo alone", () => {
+  const panels = [panel({ menu: "One" }), panel({ name: "demo", menu: "Break it", demoOnly: true })];
+  assert.deepEqual(inMenu(panels, false), [panels[0]]);
+  assert.deepEqual(inMenu(panels, true), panels);
 });
 
 const at = (/** @type {string} */ rider_id) => ({ rider_id });

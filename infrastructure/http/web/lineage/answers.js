@@ -3,7 +3,7 @@
 import { html } from "../vendor/htm-preact.js";
 import { address, allPages, request, segment } from "../api.js";
 import { clock, count, words } from "../format.js";
-import { jumps, moved } from "./links.js";
+import { counted, jumps, moved } from "./links.js";
 
 const PAGE_ANSWERS = 1000;
 const MAX_PAGES = 10;
@@ -24,7 +24,7 @@ export function Answers({ answers, more, zone, page }) {
   const found = jumps(answers, SHOWN_JUMPS, LEAST_JUMP_S);
   const newest = answers.at(-1);
   return html`<h3>Why did it jump?</h3>
-    <p class="quiet">${count(answers.length)}${more ? "+" : ""} answers on record.${" "}
+    <p class="quiet">${more ? `${count(answers.length)}+ answers` : counted(answers.length, "answer")} on record.${" "}
       <button class="link" onClick=${() => page.open("eta", String(newest.id))}>The newest, ${clock(newest.at_ms, zone)}</button></p>
     ${found.length === 0
       ? html`<p class="quiet">None moved the hand-over by ${LEAST_JUMP_S} s or more.</p>`

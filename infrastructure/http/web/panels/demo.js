@@ -56,4 +56,4 @@ function DemoView({ page }) {
 }
 
 /** @type {import("./registry.js").Panel} */
-export const demoPanel = { name: "demo", title: "Break it", view: DemoView };
+export const demoPanel = { name: "demo", title: "Break it", view: DemoView, menu: "Break the demo", demoOnly: true };

@@ -54,7 +54,7 @@ export function PanelMenu({ page }) {
     details.current.querySelector("summary")?.focus();
   }}>
     <summary aria-label="Menu">☰</summary>
-    <ul>${inMenu(PANELS).map((panel) => html`
+    <ul>${inMenu(PANELS, page.demo).map((panel) => html`
       <li key=${panel.name}><button aria-current=${page.place.panel?.name === panel.name} onClick=${() => choose(panel.name)}>
         ${panel.menu} ${panel.key && html`<kbd aria-hidden="true">${panel.key}</kbd>`}</button></li>`)}
     </ul>

@@ -6,6 +6,7 @@
  * @property {boolean} live whether the instant is now
  * @property {number} shownMs the instant that the map shows, epoch milliseconds
  * @property {number} head the newest position, 0 while it is unknown
+ * @property {boolean} demo whether the server belongs to a demo
  * @property {Panel[]} panels every panel
  * @property {string} theme changes with the colour scheme: what is drawn on a canvas must be drawn again
  * @property {import("../map/city_map.js").CityMap | null} map
@@ -20,7 +21,7 @@
 
 /** A panel: a module of its own that exports one of these, and a line in all.js. `name` is its parameter in the address
  * (`?name=id`). `view` shows it; `actions` go beside its title. With `menu` it is in the menu, and `key` opens or closes
- * it; a panel without is about something (a rider, an event) and is opened by links. `wide`: it needs half the screen.
+ * it; a panel without is about something (a rider, an event) and is opened by links. `demoOnly`: it is in the menu of a demo alone. `wide`: it needs half the screen.
  * @typedef {object} Panel
  * @property {string} name
  * @property {string} title
@@ -28,6 +29,7 @@
  * @property {(props: {id: string, page: PageContext}) => any} [actions]
  * @property {string} [menu]
  * @property {string} [key]
+ * @property {boolean} [demoOnly]
  * @property {boolean} [wide]
  */
 
@@ -57,5 +59,5 @@ export function checked(panels) {
   return panels;
 }
 
-/** The panels of the menu, as they are listed. @param {Panel[]} panels */
-export const inMenu = (panels) => panels.filter((panel) => panel.menu !== undefined);
+/** The panels of the menu, as they are listed. @param {Panel[]} panels @param {boolean} demo whether a demo runs */
+export const inMenu = (panels, demo) => panels.filter((panel) => panel.menu !== undefined && (demo || !panel.demoOnly));
