@@ -135,12 +135,14 @@ def compare(
 def _digest(registry: ModelRegistry, model: str, by: str) -> str:
     """The digest of a model, whose files are in the registry after this. Raises UserError."""
     from infrastructure.eta_models.model_files import ModelUnavailable, load_folder, read_model_files
+    from infrastructure.eta_models.model_plots import read_plots
     from infrastructure.eta_models.served_models import LoadedModels
 
     folder = Path(model)
     if folder.is_dir():
         load_folder(folder)
-        return registry.add(read_model_files(folder), by)
+        files = read_model_files(folder)
+        return registry.add({**files, **read_plots(folder, files)}, by)
     digest = registry.digest_starting(model)
     try:
         LoadedModels(registry).learned(digest)

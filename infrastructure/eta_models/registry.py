@@ -14,10 +14,11 @@ from sqlalchemy import Engine, text
 
 from infrastructure.errors import UserError
 from infrastructure.eta_models.model_files import DECIDING_FILES, MANIFEST, read_model_manifest
+from infrastructure.eta_models.model_plots import PLOTS
 from infrastructure.postgres.errors import unavailable_as_port_error
 
 STORED_FILES = (MANIFEST, *DECIDING_FILES)
-"""The card stays in the directory of the model: no answer depends on it."""
+"""The card stays in the directory of the model: no answer depends on it. Its plots are stored too, for the page."""
 
 
 class ModelAction(StrEnum):
@@ -63,7 +64,8 @@ _ADD_FILE = text(
     " ON CONFLICT (digest, name) DO NOTHING"
 )
 _FILE = text("SELECT content FROM eta_model_files WHERE digest = :digest AND name = :name")
-_FILES = text("SELECT name, content FROM eta_model_files WHERE digest = :digest")
+_FILES = text("SELECT name, content FROM eta_model_files WHERE digest = :digest AND name = ANY(:names)")
+_NAMES = text("SELECT name FROM eta_model_files WHERE digest = :digest")
 _STARTING = text("SELECT digest FROM eta_models WHERE starts_with(digest, :start) LIMIT 2")
 _ENTRIES = text("SELECT digest, name, created_at, created_by FROM eta_models ORDER BY created_at, digest")
 _SERVED = text("SELECT model_digest, count(*) FROM served_etas GROUP BY model_digest")
@@ -83,18 +85,28 @@ class ModelRegistry:
         self._engine = engine
 
     def add(self, files: Mapping[str, bytes], by: str) -> str:
-        """Store the files of a model that was loaded before, and return its digest. Repeating it changes nothing."""
+        """Store the files of a model that was loaded before, and its plots. Repeating it changes nothing.
+
+        Returns its digest.
+        """
         manifest = read_model_manifest(files[MANIFEST])
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(_ADD, {"digest": manifest.digest, "name": manifest.spec.name, "by": by})
-            for name in STORED_FILES:
+            for name in (*STORED_FILES, *(name for name in PLOTS if name in files)):
                 connection.execute(_ADD_FILE, {"digest": manifest.digest, "name": name, "content": files[name]})
         return manifest.digest
 
     def files(self, digest: str) -> dict[str, bytes]:
-        """Empty if the registry does not have the model."""
+        """What a model is loaded from. Empty if the registry does not have it."""
+        values = {"digest": digest, "names": list(STORED_FILES)}
         with unavailable_as_port_error(), self._engine.connect() as connection:
-            return {name: bytes(content) for name, content in connection.execute(_FILES, {"digest": digest})}
+            return {name: bytes(content) for name, content in connection.execute(_FILES, values)}
+
+    def plots(self, digest: str) -> list[str]:
+        """The file names of the plots that the registry has of a model, in the order of the card."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            names = set(connection.execute(_NAMES, {"digest": digest}).scalars())
+        return [name for name in PLOTS if name in names]
 
     def file(self, digest: str, name: str) -> bytes | None:
         """None if the registry does not have it."""

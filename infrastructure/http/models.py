@@ -1,4 +1,4 @@
-"""``/models``: the models of the ETA, which one serves, and the figures of a model's card."""
+"""``/models``: the models of the ETA, which one serves, and a model's card: its figures and plots."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from litestar import MediaType, Router, get
+from litestar import MediaType, Response, Router, get
 from litestar.params import FromPath
 
 from domain.features.eta.packaged import packaged_baseline
 from domain.timestamps import epoch_ms
 from infrastructure.errors import UserError
 from infrastructure.eta_models.model_files import MANIFEST, ModelManifest, ModelUnavailable, read_model_manifest
+from infrastructure.eta_models.model_plots import PLOTS
 from infrastructure.eta_models.registry import ModelEntry, ModelRegistry, ModelRoles
 from infrastructure.http.errors import ApiError, errors, unavailable_as
 from infrastructure.http.shared_reads import SharedReads
@@ -21,6 +22,8 @@ from infrastructure.http.shared_reads import SharedReads
 BASELINE: Final = "baseline"
 READ_INTERVAL_S: Final = 2.0
 """From the end of a read to the next one of the same."""
+_IMAGE: Final = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+"""A plot never changes under its digest. Only this browser may keep it: the next one may have no token."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{1,64}")
 """Postgres takes no text with U+0000, and a path can have any character."""
 
@@ -41,6 +44,13 @@ class ModelsAnswer(msgspec.Struct):
     items: list[ModelItem]
 
 
+class ModelPlot(msgspec.Struct):
+    """A plot of the card: `/models/{digest}/plots/{name}` is its image."""
+
+    name: str
+    title: str
+
+
 class ModelCard(msgspec.Struct):
     """What the manifest of a model says: where it comes from, how it was judged, and for which inputs.
 
@@ -56,6 +66,7 @@ class ModelCard(msgspec.Struct):
     evaluation: dict[str, Any]
     training: dict[str, Any]
     training_set: dict[str, Any]
+    plots: list[ModelPlot]
 
 
 class ModelReads:
@@ -75,15 +86,11 @@ class ModelReads:
 
     def card(self, start: str) -> ModelCard:
         """The model whose digest starts so. Raises ApiError 404, 409, 503."""
-        if not _DIGEST.fullmatch(start):
-            raise ApiError(404, "unknown_model", "a digest has 1 to 64 hexadecimal digits; GET /models lists them")
         with unavailable_as("models_unavailable"):
-            try:
-                digest = self._registry.digest_starting(start)
-            except UserError as error:
-                raise ApiError(404, "unknown_model", f"{error}; GET /models lists them") from error
+            digest = self._digest(start)
             manifest = self._manifest(digest)
             roles = self._registry.roles()
+            plots = [ModelPlot(name, PLOTS[name]) for name in self._registry.plots(digest)]
         spec = manifest.spec
         return ModelCard(
             digest,
@@ -95,7 +102,24 @@ class ModelReads:
             manifest.evaluation,
             manifest.training,
             manifest.training_set,
+            plots,
         )
+
+    def plot(self, start: str, name: str) -> bytes:
+        """A plot of the card, as PNG. Raises ApiError 404, 503."""
+        with unavailable_as("models_unavailable"):
+            content = self._registry.file(self._digest(start), name) if name in PLOTS else None
+        if content is None:
+            raise ApiError(404, "unknown_plot", "the registry has no such plot; GET /models/{digest} lists them")
+        return content
+
+    def _digest(self, start: str) -> str:
+        if not _DIGEST.fullmatch(start):
+            raise ApiError(404, "unknown_model", "a digest has 1 to 64 hexadecimal digits; GET /models lists them")
+        try:
+            return self._registry.digest_starting(start)
+        except UserError as error:
+            raise ApiError(404, "unknown_model", f"{error}; GET /models lists them") from error
 
     def _manifest(self, digest: str) -> ModelManifest:
         text = self._registry.file(digest, MANIFEST)
@@ -114,6 +138,7 @@ def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Rou
     """Everything under ``/models``."""
     lists: SharedReads[ModelsAnswer] = SharedReads(interval_s)
     cards: SharedReads[ModelCard] = SharedReads(interval_s)
+    plots: SharedReads[bytes] = SharedReads(interval_s)
 
     @get(
         media_type=MediaType.JSON,
@@ -133,10 +158,22 @@ def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Rou
         responses=errors(400, 404, 409, 503),
     )
     async def get_model(digest: FromPath[str]) -> ModelCard:
-        """By its digest, or how that begins. The plots of the card stay in the model's folder."""
+        """By its digest, or how that begins. `plots` are those that the registry got with the model."""
         return await cards.get(digest, partial(reads.card, digest))
 
-    return Router("/models", route_handlers=[get_models, get_model], tags=["models"])
+    @get(
+        "/{digest:str}/plots/{name:str}",
+        media_type="image/png",
+        opt={"role": "read"},
+        summary="A plot of a model's card",
+        responses=errors(400, 404, 503),
+    )
+    async def get_model_plot(digest: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+        """A PNG, one of the `plots` that the card names."""
+        content = await plots.get(f"{digest}/{name}", partial(reads.plot, digest, name))
+        return Response(content, media_type="image/png", headers=_IMAGE)
+
+    return Router("/models", route_handlers=[get_models, get_model, get_model_plot], tags=["models"])
 
 
 def _item(one: ModelEntry, roles: ModelRoles) -> ModelItem:

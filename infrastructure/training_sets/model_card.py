@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, Final
 
 from infrastructure.eta_models.model_files import CARD, ModelManifest
+from infrastructure.eta_models.model_plots import PLOTS
 from infrastructure.training_sets.card_plots import plots
 from infrastructure.training_sets.eta_scores import EtaScores, GroupScores
 from infrastructure.training_sets.evaluate_eta import EtaEvaluation
@@ -45,22 +46,13 @@ def card(
         for one in left_out
         if one.group == PROMISE
     ]
-    parts += [_image(title, images[name]) for name, title in _TITLES.items() if name in images]
+    parts += [_image(title, images[name]) for name, title in PLOTS.items() if name in images]
     parts += ["<h2>By week</h2>", _groups(found.groups.by_week)]
     parts += ["<h2>How it was trained</h2>", _facts(manifest.training), "<h2>From which data</h2>"]
     parts += [_facts(manifest.training_set), "<h2>Limits</h2>", _limits(manifest, found)]
     html = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(manifest.spec.name)}</title>'
     html += f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
     return {CARD: html.encode(), **images}
-
-
-_TITLES: Final = {
-    "error-by-leg.png": "Error by leg",
-    "error-by-hour.png": "Error by local hour",
-    "error-by-distance.png": "Error by distance",
-    "calibration.png": "Calibration",
-    "importance.png": "Worth of inputs, by leaving them out",
-}
 
 
 def _limits(manifest: ModelManifest, found: EtaEvaluation) -> str:

@@ -9,9 +9,10 @@ from playwright.sync_api import Browser, expect
 from infrastructure.eta_models.model_files import MANIFEST, read_model_manifest
 from infrastructure.eta_models.registry import ModelRegistry
 from infrastructure.postgres.engine import reader_engine
-from tests.support.eta.small_models import model_files
+from tests.support.eta.small_models import model_files, with_plots
 from tests.support.waiting import eventually
-from tests.support.web.browser import chromium
+from tests.support.web.browser import chromium, until
+from tests.support.web.images import png_of
 from tests.support.web.page import NO_BROWSER, signed_in
 from tests.support.web.pictures import picture
 from tests.support.web.rides import forged_ride, paid_ride
@@ -70,7 +71,8 @@ def test_a_rider_sees_what_is_paid_for_a_week_and_for_what(chrome: Browser, city
 
 def test_the_models_and_a_card_are_shown(chrome: Browser, city: Ridelog) -> None:
     engine = reader_engine(city.info.postgres_url)
-    files = dict(model_files("a <b>model</b>", 2.0))
+    plots = {"error-by-leg.png": png_of((255, 255, 255), 880, 396)}
+    files = with_plots(model_files("a <b>model</b>", 2.0), plots)
     scores = {"rows": 1234, "mae_s": 61.25, "median_s": 40.0, "p90_s": 140.5, "bias_s": -3.0, "coverage_90": 0.905}
     evaluation = {"test": {"all": {"model": scores, "baseline": {**scores, "mae_s": 99.5}}}}
     manifest = msgspec.structs.replace(read_model_manifest(files[MANIFEST]), evaluation=evaluation)
@@ -86,6 +88,9 @@ def test_the_models_and_a_card_are_shown(chrome: Browser, city: Ridelog) -> None
         expect(errors.locator("tbody tr")).to_have_count(2)
         expect(errors).to_contain_text("61.3 s")
         expect(errors).to_contain_text("90.5 %")
+        shown = page.get_by_role("img", name="Error by leg")
+        shown.scroll_into_view_if_needed()
+        until(page, "() => document.querySelector('.plot img').naturalWidth === 880")
         bounds = city.http.get(f"/models/{digest}").json()["bounds"]
         expect(page.locator(".panel table").last.locator("tbody tr")).to_have_count(len(bounds))
         picture(page, "model-card")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from infrastructure.eta_models.model_files import MANIFEST
+from infrastructure.eta_models.model_plots import MAX_PLOT_BYTES, PLOTS, read_plots
 from infrastructure.eta_models.registry import ModelRegistry
 from infrastructure.eta_models.served_models import LoadedModels
 from infrastructure.http.application import ApiParts, build
@@ -17,10 +19,12 @@ from infrastructure.http.models import ModelReads, models_router
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
 from infrastructure.status.model_line import models_status
-from tests.support.eta.small_models import digest_in, model_files
+from infrastructure.training_sets.train_eta import write_model
+from tests.support.eta.small_models import digest_in, model_files, with_plots
 from tests.support.servers.http_server import served
 from tests.support.worlds.recorded_events import nothing
 
+PNG = b"\x89PNG\r\n\x1a\n"
 SLOW, QUICK = model_files("slow", 2.0), model_files("quick", 0.5)
 
 
@@ -110,6 +114,46 @@ def test_a_card_has_the_figures_of_the_manifest(http: httpx.Client, engine: Engi
     assert (card["digest"], card["name"], card["role"]) == (digest, "slow", "")
     assert set(card["bounds"]) <= set(card["inputs"])
     assert {"evaluation", "training", "training_set"} <= card.keys()
+
+
+def test_the_plots_of_a_card_are_images_that_it_names(http: httpx.Client, engine: Engine, tmp_path: Path) -> None:
+    """Given a model's directory with plots, when it is in the registry, then the card names them in its order."""
+    names = ["error-by-hour.png", "error-by-leg.png"]
+    plots = {name: PNG + name.encode() for name in names}
+    files = with_plots(model_files("plotted", 3.0), plots)
+    write_model(tmp_path, files)
+    digest = ModelRegistry(engine).add({**files, **read_plots(tmp_path, files)}, "ann")
+    assert http.get(f"/models/{digest}").json()["plots"] == [
+        {"name": "error-by-leg.png", "title": "Error by leg"},
+        {"name": "error-by-hour.png", "title": "Error by local hour"},
+    ]
+    for name in names:
+        answer = http.get(f"/models/{digest[:12]}/plots/{name}")
+        assert (answer.content, answer.headers["content-type"]) == (plots[name], "image/png")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    # A model is loaded without its plots.
+    assert not ModelRegistry(engine).files(digest).keys() & PLOTS.keys()
+
+
+@pytest.mark.parametrize("name", ["calibration.png", "manifest.json", "trees-50.json", "%00", "x.png"])
+def test_what_is_no_plot_of_a_model_is_not_served(http: httpx.Client, engine: Engine, name: str) -> None:
+    digest = ModelRegistry(engine).add(SLOW, "ann")
+    answer = http.get(f"/models/{digest}/plots/{name}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_plot")
+    assert "GET /models" in answer.json()["detail"]
+
+
+def test_a_plot_that_its_manifest_does_not_name_stays_in_the_directory(tmp_path: Path) -> None:
+    """Given plots that are changed, no PNG or too large, when a model is read, then the model comes without them."""
+    plots = {
+        "error-by-leg.png": PNG,
+        "error-by-hour.png": b"<svg onload=alert(1)>",
+        "calibration.png": PNG + bytes(MAX_PLOT_BYTES),
+        "importance.png": PNG,
+    }
+    files = with_plots(SLOW, plots)
+    write_model(tmp_path, files | {"error-by-leg.png": PNG + b"changed"})
+    assert read_plots(tmp_path, files) == {"importance.png": PNG}
 
 
 def test_an_unknown_digest_is_refused_with_what_to_do(http: httpx.Client, engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from math import log
 
 import msgspec
@@ -21,6 +22,13 @@ from infrastructure.eta_models.model_files import (
     digest_of,
     trees_text,
 )
+
+
+def with_plots(files: dict[str, bytes], plots: dict[str, bytes]) -> dict[str, bytes]:
+    """The files with plots of a card, whose hashes the manifest names."""
+    manifest = msgspec.json.decode(files[MANIFEST], type=ModelManifest)
+    sums = {name: sha256(content).hexdigest() for name, content in plots.items()}
+    return {**files, **plots, MANIFEST: msgspec.json.encode(msgspec.structs.replace(manifest, files=sums))}
 
 
 def model_files(name: str, factor: float, **bounds: ModelBounds) -> dict[str, bytes]:

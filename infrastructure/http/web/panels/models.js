@@ -1,4 +1,4 @@
-// Models of the ETA: which one serves, and the figures of a model's card.
+// Models of the ETA: which one serves, and a model's card: its figures and plots.
 
 import { html } from "../vendor/htm-preact.js";
 import { request, segment } from "../api.js";
@@ -55,6 +55,8 @@ function ModelView({ id }) {
         ${SCORES.map(([field, , shown]) => html`<td key=${field} class="number">${shown(/** @type {any} */ (one)[field] ?? null)}</td>`)}</tr>`)}</tbody></table></div>`}
     ${Object.keys(all).length === 0 && html`<p class="quiet">its manifest has no evaluation</p>`}
     ${Object.keys(worth).length > 0 && html`<h3>Worth of inputs, by leaving them out</h3><${Values} values=${worth} />`}
+    ${card.plots.length > 0 && html`<h3>Plots</h3>${card.plots.map((/** @type {any} */ one) => html`<figure class="plot" key=${one.name}>
+      <img src=${`models/${card.digest}/plots/${segment(one.name)}`} alt=${one.title} width="880" height="396" loading="lazy" /><figcaption>${one.title}</figcaption></figure>`)}`}
     <h3>How it was trained</h3><${Values} values=${card.training} />
     <h3>From which data</h3><${Values} values=${card.training_set} />
     <h3>Limits</h3><p class="quiet">Outside these bounds the baseline answers.</p>
