@@ -9,19 +9,50 @@ export class ApiProblem extends Error {
   }
 }
 
-/** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
+/** A server that takes longer does not answer: the page must say so, and not show what it had for ever. */
+const TIMEOUT_MS = 20_000;
+
+/** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} @throws {ApiProblem} for every answer that
+ * is an error, and for none; an AbortError where `options.signal` ended it */
 export async function request(path, options = {}) {
-  let answer;
+  const [outer, own] = [options.signal, new AbortController()];
+  const stop = () => own.abort();
+  const timer = setTimeout(stop, TIMEOUT_MS);
+  outer?.addEventListener("abort", stop);
+  if (outer?.aborted) stop();
   try {
-    answer = await fetch(path, { credentials: "same-origin", ...options });
+    return await readBody(await fetch(path, { credentials: "same-origin", ...options, signal: own.signal }));
   } catch (error) {
-    if (/** @type {Error} */ (error).name === "AbortError") throw error;
+    if (error instanceof ApiProblem || outer?.aborted) throw error;
+    if (own.signal.aborted) throw new ApiProblem(0, "timeout", `the server has not answered for ${TIMEOUT_MS / 1000} s`);
     throw new ApiProblem(0, "unreachable", "the server does not answer; is `serve` running?");
+  } finally {
+    clearTimeout(timer);
+    outer?.removeEventListener("abort", stop);
   }
+}
+
+/** @param {Response} answer @returns {Promise<any>} its JSON; null for none @throws {ApiProblem} if it is an error */
+export async function readBody(answer) {
   if (answer.status === 204) return null;
-  const body = await answer.json().catch(() => null);
-  if (!answer.ok) throw new ApiProblem(answer.status, body?.code ?? "error", body?.detail ?? answer.statusText);
-  return body;
+  const text = await answer.text();
+  if (!answer.ok) throw problemOf(answer, text);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ApiProblem(answer.status, "unreadable", "the answer is no JSON; is a proxy in between?");
+  }
+}
+
+/** @param {Response} answer @param {string} text */
+function problemOf(answer, text) {
+  let body = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // An error of a proxy is a page for people: its status says enough.
+  }
+  return new ApiProblem(answer.status, body?.code ?? "error", body?.detail ?? `${answer.status} ${answer.statusText}`);
 }
 
 // No script can read the cookie, so this says that there is one. It holds no secret, and outlives a reload as the cookie does.
@@ -38,6 +69,9 @@ function storage() {
 
 /** Whether this browser has signed in and not out again. */
 export const hasSession = () => (storage()?.getItem(SIGNED_IN) ?? null) !== null;
+
+/** Whether another tab has signed in or out. @param {StorageEvent} event */
+export const isSessionChange = (event) => event.key === SIGNED_IN;
 
 /** The server knows no session of this browser (any more). */
 export const forgetSession = () => storage()?.removeItem(SIGNED_IN);
@@ -74,38 +108,6 @@ export const segment = (id) => encodeURIComponent(id);
 export function address(path, ...parts) {
   const query = parts.filter(Boolean).join("&");
   return query ? `${path}?${query}` : path;
-}
-
-/** Follows `live` until it is closed. The browser connects again by itself after an interruption, we after a refusal.
- * @param {{onData: (kind: string, data: any) => void, onState: (state: string) => void, onDenied: () => void}} on
- * @returns {() => void} closes it */
-export function followLive(on) {
-  let source = /** @type {EventSource | null} */ (null);
-  let timer = 0;
-  let closed = false;
-  const open = () => {
-    source = new EventSource("live");
-    source.onopen = () => on.onState("live");
-    for (const kind of ["snapshot", "changes"]) {
-      source.addEventListener(kind, (event) => on.onData(kind, JSON.parse(/** @type {MessageEvent} */ (event).data)));
-    }
-    source.onerror = async () => {
-      on.onState("reconnecting");
-      if (source?.readyState !== EventSource.CLOSED) return;
-      try {
-        await request("pipeline");
-      } catch (error) {
-        if (error instanceof ApiProblem && [401, 403].includes(error.status)) return on.onDenied();
-      }
-      if (!closed) timer = window.setTimeout(open, 2000);
-    };
-  };
-  open();
-  return () => {
-    closed = true;
-    window.clearTimeout(timer);
-    source?.close();
-  };
 }
 
 /** Sends a command. @param {string} path @param {any} body as JSON @param {string} [method] @returns {Promise<any>} */

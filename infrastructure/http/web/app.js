@@ -10,11 +10,13 @@ import { useTiles } from "./map_tiles.js";
 import { MapView } from "./map_view.js";
 import { PANELS } from "./panels/all.js";
 import { PanelHost, PanelMenu } from "./panels/host.js";
+import { useOtherTabs } from "./other_tabs.js";
 import { usePastCity } from "./past_city.js";
 import { Strip, usePipeline } from "./pipeline_strip.js";
 import { usePlace } from "./place.js";
 import { SignIn } from "./sign_in.js";
 import { TimeBar, useReplay } from "./time_bar.js";
+import { useTitle } from "./title.js";
 
 /** @typedef {import("./map/city_map.js").CityMap} CityMap */
 /** @typedef {import("./when.js").Place} Place */
@@ -54,6 +56,10 @@ function App() {
     if (error instanceof ApiProblem && error.status === 401) setDenied(true);
     else if (/** @type {Error} */ (error).name !== "AbortError") show(/** @type {Error} */ (error).message);
   }, []);
+  const signedIn = useCallback(() => {
+    setDenied(false);
+    setSession((/** @type {number} */ old) => old + 1);
+  }, []);
   const leave = async () => {
     try {
       await signOut();
@@ -64,7 +70,9 @@ function App() {
   };
 
   useEffect(() => { if (denied) forgetSession(); }, [denied]);
-  const { pipeline, rates, problem: pipelineProblem } = usePipeline(!denied, session, failed);
+  useOtherTabs({ denied, onSignedIn: signedIn, onDenied: () => setDenied(true) });
+  useTitle(place);
+  const { pipeline, rates, problem: pipelineProblem, measuredMs } = usePipeline(!denied, session, failed);
   const link = useLiveCity({ on: !denied, session, live, map, onShown: setCounts, onDenied: () => setDenied(true) });
   useTraffic(!denied, session, map, (error) => failed(error, setProblem), () => setProblem(""));
   const attribution = useTiles(!denied, session, map);
@@ -88,14 +96,14 @@ function App() {
   useEffect(() => map?.setFollow(follow), [map, follow]);
 
   /** @type {import("./panels/registry.js").PageContext} */
-  const page = { place, live, shownMs: live ? Date.now() : shown.ms, head: pipeline?.head ?? 0, demo: pipeline?.demo ?? false, panels: PANELS, theme, map, follow, setFollow, open, find, close, change, failed };
+  const page = { place, live, shownMs: live ? Date.now() : shown.ms, head: pipeline?.head ?? 0, demo: pipeline?.demo ?? false, pipeline, riders: counts.riders, panels: PANELS, theme, map, follow, setFollow, open, find, close, change, failed };
   useKeys({ page, playing, onPlay: setPlaying, on: !denied });
 
   return html`
     <main class=${place.panel ? "with-panel" : ""} inert=${denied}>
       <header>
         <h1>Ridelog</h1>
-        <${Strip} pipeline=${pipeline} rates=${rates} problem=${pipelineProblem || problem} link=${link} />
+        <${Strip} pipeline=${pipeline} rates=${rates} problem=${pipelineProblem || problem} measuredMs=${measuredMs} link=${link} />
         <${Finder} riders=${counts.riders} orders=${counts.orders} onSelect=${find} />
         <${PanelMenu} page=${page} />
         ${!denied && hasSession() && html`<button class="quiet" onClick=${leave}>Sign out</button>`}
@@ -105,7 +113,7 @@ function App() {
       <${TimeBar} place=${place} shown=${shown} head=${pipeline?.head ?? 0} rate=${rate} playing=${playing} span=${span}
         onPlace=${change} onNow=${() => change({ at: null })} onPlay=${setPlaying} onRate=${setRate} onSpan=${setSpan} />
     </main>
-    ${denied && html`<${SignIn} onDone=${() => { setDenied(false); setSession(session + 1); }} />`}`;
+    ${denied && html`<${SignIn} onDone=${signedIn} />`}`;
 }
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));

@@ -1,9 +1,10 @@
 // Now: one stream carries everything to the map. It stays open in the past, so that Now is at once.
 
 import { useCallback, useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { ApiProblem, followLive, request } from "./api.js";
+import { ApiProblem, request } from "./api.js";
 import { useEvery } from "./hooks.js";
 import { KnownCity } from "./known_city.js";
+import { LiveStream } from "./live_stream.js";
 
 const TRAFFIC_MS = 10_000;
 
@@ -35,21 +36,22 @@ export function useLiveCity({ on, session, live, map, onShown, onDenied }) {
 
   useEffect(() => {
     if (!on || !map) return undefined;
-    return followLive({
+    const stream = new LiveStream({
       onState: setLink,
       onDenied,
       onData: (kind, data) => {
-        const dropped = known.current.take(kind, data);
+        const { riders, orders, dropped } = known.current.take(kind, data);
         if (!isLive.current) return;
         if (kind === "snapshot") return showAll(map);
-        map.setRiders(data.riders, { replace: false, glide: true });
+        map.setRiders(riders, { replace: false, glide: true });
         if (dropped.length) map.dropRiders(dropped);
-        if (data.orders.length) map.setOrders([...known.current.orders.values()]);
+        if (orders.length) map.setOrders([...known.current.orders.values()]);
         map.fit();
         // The lists of the finder change with who is there, not with each step.
-        if (data.orders.length || known.current.riders.size !== reported.current) report();
+        if (orders.length || known.current.riders.size !== reported.current) report();
       },
     });
+    return () => stream.close();
   }, [on, session, map]);
   useEffect(() => {
     if (live && map) showAll(map);

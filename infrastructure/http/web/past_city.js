@@ -4,13 +4,13 @@ import { useCallback, useEffect, useRef } from "./vendor/htm-preact.js";
 import { address, request } from "./api.js";
 import { asOf } from "./when.js";
 
-const SCRUB_MS = 80;
-
 /** @typedef {import("./live_city.js").Shown & {ms: number, position: number}} PastShown */
+/** @typedef {import("./when.js").Place} Place */
 
-/** Reads the city as of a query of `asOf`, each order in the stage that the fold of its events says. @param {string} query
- * @returns {Promise<PastShown>} */
-async function readCity(query) {
+/** Reads the city as of a place that is not now, each order in the stage that the fold of its events says.
+ * @param {Place} place @returns {Promise<PastShown>} */
+async function readCity(place) {
+  const query = asOf(place);
   const [then, orders] = await Promise.all([request(address("riders", query)), request(address("orders", query))]);
   return { riders: then.items, orders: orders.items, moreRiders: then.more, moreOrders: orders.more, ms: then.at_ms, position: then.position };
 }
@@ -19,32 +19,30 @@ async function readCity(query) {
  *   place: import("./when.js").Place, map: import("./map/city_map.js").CityMap | null, onShown: (shown: PastShown) => void,
  *   onProblem: (error: unknown) => void}} how */
 export function usePastCity({ on, session, place, map, onShown, onProblem }) {
-  const wanted = useRef("");
+  const wanted = useRef(/** @type {Place | null} */ (null));
   const reading = useRef(false);
-  wanted.current = asOf(place);
   const read = useCallback(async (/** @type {import("./map/city_map.js").CityMap} */ shownOn) => {
     if (reading.current) return;
     reading.current = true;
-    try {
-      for (let asked = ""; asked !== wanted.current && wanted.current; ) {
-        asked = wanted.current;
+    for (let asked = null; wanted.current && asked !== wanted.current; ) {
+      asked = wanted.current;
+      try {
         const city = await readCity(asked);
-        // Checked after the read: what came for an instant that was left must not replace what is shown now.
-        if (asked !== wanted.current) continue;
+        // While the handle moves, what it passed is shown on the way; what was read for another axis, or before Now was
+        // pressed, must not replace what is shown.
+        if (wanted.current?.axis !== asked.axis) continue;
         shownOn.setRiders(city.riders, { replace: true, glide: false });
         shownOn.setOrders(city.orders);
         shownOn.fit();
         onShown(city);
+      } catch (error) {
+        onProblem(error);
       }
-    } catch (error) {
-      onProblem(error);
-    } finally {
-      reading.current = false;
     }
+    reading.current = false;
   }, []);
   useEffect(() => {
-    if (place.at === null || !on || !map) return undefined;
-    const timer = window.setTimeout(() => read(map), SCRUB_MS);
-    return () => window.clearTimeout(timer);
+    wanted.current = place.at === null || !on ? null : place;
+    if (wanted.current && map) read(map);
   }, [place.at, place.axis, on, session, map]);
 }

@@ -4,8 +4,11 @@ import { html, useRef, useState } from "./vendor/htm-preact.js";
 import { request } from "./api.js";
 import * as text from "./format.js";
 import { useEvery } from "./hooks.js";
+import { LIVE } from "./live_stream.js";
 
 const PIPELINE_MS = 2000;
+/** A measurement that is older says nothing about now: the server measures once a second. */
+const OLD_MS = 10_000;
 
 /** Events a second of each stage, from two answers of `GET /pipeline`. @param {any} last @param {any} found
  * @returns {Map<string, number>} */
@@ -18,16 +21,20 @@ export function stageRates(last, found) {
 
 /** The pipeline as the server measured it last. @param {boolean} on @param {number} session
  * @param {(error: unknown, show: (text: string) => void) => void} failed
- * @returns {{pipeline: any, rates: Map<string, number>, problem: string}} */
+ * @returns {{pipeline: any, rates: Map<string, number>, problem: string, measuredMs: number}} `measuredMs`: when a new
+ * measurement came, by the clock of this browser */
 export function usePipeline(on, session, failed) {
   const [pipeline, setPipeline] = useState(/** @type {any} */ (null));
   const [rates, setRates] = useState(/** @type {() => Map<string, number>} */ (() => new Map()));
   const [problem, setProblem] = useState("");
   const before = useRef(/** @type {any} */ (null));
+  const measuredMs = useRef(0);
   useEvery(on, PIPELINE_MS, async () => {
     try {
       const found = await request("pipeline");
       if (before.current && found.at_ms > before.current.at_ms) setRates(stageRates(before.current, found));
+      // An answer may repeat an old measurement, as while Postgres hangs.
+      if (before.current?.at_ms !== found.at_ms) measuredMs.current = Date.now();
       before.current = found;
       setPipeline(found);
       setProblem("");
@@ -35,19 +42,32 @@ export function usePipeline(on, session, failed) {
       failed(error, setProblem);
     }
   }, [session]);
-  return { pipeline, rates, problem };
+  return { pipeline, rates, problem, measuredMs: measuredMs.current };
 }
 
-/** @param {{pipeline: any, rates: Map<string, number>, problem: string, link: string}} props */
-export function Strip({ pipeline, rates, problem, link }) {
+/** What the strip says in a word and as a line. @param {any} pipeline @param {string} problem @param {number} oldMs
+ * since the last measurement @param {number} measuredMs @returns {["down" | "starts" | "late" | "well", string]} */
+export function stripState(pipeline, problem, oldMs, measuredMs) {
   const bad = pipeline?.stages.filter((/** @type {any} */ stage) => stage.advice) ?? [];
-  const state = problem ? "down" : !pipeline ? "starts" : bad.length ? "late" : "well";
-  const words = { down: problem, starts: "measuring …", late: `${bad.length} of ${pipeline?.stages.length} stages need you`, well: "the pipeline is well" };
+  if (problem) return ["down", problem];
+  if (!pipeline) return ["starts", "measuring …"];
+  if (oldMs > OLD_MS) return ["down", `not measured since ${text.clock(measuredMs)}`];
+  if (bad.length) return ["late", `${bad.length} of ${pipeline.stages.length} stages need you`];
+  return ["well", "the pipeline is well"];
+}
+
+/** @param {{pipeline: any, rates: Map<string, number>, problem: string, measuredMs: number, link: string}} props */
+export function Strip({ pipeline, rates, problem, measuredMs, link }) {
+  const [, setTurn] = useState(0);
+  // Also while nothing is answered the words must change: what was measured grows old.
+  useEvery(true, 1000, async () => setTurn((/** @type {number} */ old) => old + 1), []);
+  const [state, words] = stripState(pipeline, problem, Date.now() - measuredMs, measuredMs);
+  const bad = state === "late" ? pipeline.stages.filter((/** @type {any} */ stage) => stage.advice) : [];
   return html`<section class="strip" aria-label="Pipeline">
     <details class=${state}>
-      <summary><span class="dot" aria-hidden="true"></span><b role="status">${words[state]}</b>
+      <summary><span class="dot" aria-hidden="true"></span><b role="status">${words}</b>
         ${pipeline && html`<span class="quiet">position ${text.count(pipeline.head)}</span> <span class="quiet">${text.rate(rates.get("log") ?? 0)}</span>`}
-        <span class="quiet link-state">${link}</span></summary>
+        <span class=${link === LIVE ? "quiet link-state" : "link-state broken"}>${link}</span></summary>
       <ul class="stages-list" tabindex="0" aria-label="Stages of the pipeline">${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
         <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
           <b>${stage.stage}</b>

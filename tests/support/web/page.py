@@ -60,13 +60,20 @@ def ride(city: Ridelog, rider: str, count: int = 12, latitude: float = 41.39, st
 
 
 @contextmanager
-def signed_in(chrome: Browser, city: Ridelog, path: str = "/", **context: Any) -> Iterator[Page]:
-    """The page, after the token was given in its form."""
-    with opened(chrome, url_of(city), path, **context) as page:
-        page.get_by_label("Token").fill(TOKEN)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("form", name="Sign in")).to_have_count(0)
+def signed_in(
+    chrome: Browser, city: Ridelog, path: str = "/", url: str | None = None, **context: Any
+) -> Iterator[Page]:
+    """The page, after the token was given in its form. ``url``: of a server in front of the city."""
+    with opened(chrome, url or url_of(city), path, **context) as page:
+        sign_in(page)
         yield page
+
+
+def sign_in(page: Page) -> None:
+    """Give the token in the form."""
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("form", name="Sign in")).to_have_count(0)
 
 
 def on_map(page: Page, rider: str) -> Any:

@@ -12,7 +12,7 @@ export const Fact = (/** @type {{name: string, value: any, title?: string}} */ {
 
 /** What went wrong and what to do, as the server says it. */
 export const Problem = (/** @type {{problem: import("../api.js").ApiProblem | null}} */ { problem }) =>
-  problem && html`<p class="problem" role="status">${problem.message}</p>`;
+  problem && html`<p class="problem" role="status">${text.visible(problem.message)}</p>`;
 
 /** A question before something that changes the service. The browser's own dialog keeps the focus in it, and Escape
  * leaves it. @param {{title: string, children: any, yes: string, onYes: () => void, onNo: () => void}} props */

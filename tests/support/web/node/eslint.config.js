@@ -3,9 +3,9 @@
 import js from "@eslint/js";
 
 const BROWSER = [
-  "AbortController", "Element", "EventSource", "HTMLButtonElement", "HTMLCanvasElement", "HTMLDetailsElement", "HTMLElement",
-  "Intl", "ResizeObserver", "URLSearchParams", "clearTimeout", "console", "document", "fetch", "getComputedStyle", "history",
-  "location", "performance", "requestAnimationFrame", "setTimeout", "window",
+  "AbortController", "Element", "HTMLButtonElement", "HTMLCanvasElement", "HTMLDetailsElement", "HTMLElement",
+  "Intl", "ResizeObserver", "TextDecoder", "URLSearchParams", "clearTimeout", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "history",
+  "location", "performance", "reportError", "requestAnimationFrame", "setTimeout", "window",
 ];
 
 export default [
