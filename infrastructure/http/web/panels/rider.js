@@ -9,6 +9,7 @@ import { PingList } from "../lineage/ping_list.js";
 import { trackPoints } from "../map/track_points.js";
 import { asOf } from "../when.js";
 import { Fact, Problem } from "./parts.js";
+import { Silence } from "./silence.js";
 
 /** @typedef {import("./registry.js").PageContext} PageContext */
 
@@ -49,6 +50,7 @@ function RiderView({ id, page }) {
         <${Fact} name="version" value=${text.count(rider.version)} />
         <${Fact} name="position" value=${text.count(rider.position)} />
       </dl>`}
+    ${live && rider && !window_.problem && track.data && html`<${Silence} id=${id} rider=${rider} last=${points.at(-1)} page=${page} />`}
     <h3>Speed along time</h3>
     <${Chart} label=${`Speed of the rider over its last ${points.length} pings`} data=${data} unit="km/h" theme=${theme}
       marker=${live ? null : (rider?.at_ms ?? 0) / 1000}

@@ -1,0 +1,103 @@
+"""Is the pipeline late, or is the rider silent? Answered by what the page shows of a rider, in a real Chromium."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.postgres.poison import Poison
+from tests.support.waiting import eventually
+from tests.support.web.browser import chromium
+from tests.support.web.page import NO_BROWSER, find, ride, signed_in, wait_on_map
+from tests.support.web.pictures import picture
+from tests.support.worlds.ridelog import Ridelog
+
+pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
+
+
+def old_pings(city: Ridelog, rider: str, age_s: int, late_s: int = 0) -> None:
+    """Pings that ended ``age_s`` ago, received ``late_s`` after their time at least: they are sent now."""
+    end_ms = int(time.time() * 1000) - (age_s + late_s) * 1000
+    pings = [
+        {
+            "rider_id": rider,
+            "latitude": 41.39 + number / 10_000,
+            "longitude": 2.17,
+            "event_timestamp_ms": end_ms - 5_000 * (5 - number),
+            "accuracy_meters": 5.0,
+        }
+        for number in range(6)
+    ]
+    position = city.post(pings)["position"]
+    eventually(lambda: city.http.get(f"/riders/{rider}/window").json().get("position", 0) >= position)
+
+
+def why(page: Page) -> Any:
+    """What the rider's panel says about an old ping."""
+    return page.locator(".panel .silence")
+
+
+def opened_rider(page: Page, rider: str) -> None:
+    wait_on_map(page, rider)
+    find(page, rider)
+    expect(page.locator(".panel h2 bdi")).to_have_text(rider)
+
+
+def test_a_rider_whose_pings_are_all_folded_is_silent(chrome: Browser, city: Ridelog) -> None:
+    """Given a rider that stopped sending 40 s ago and others that send, then one click says: the rider is silent."""
+    old_pings(city, "silent", age_s=40)
+    ride(city, "sending")
+    with signed_in(chrome, city) as page:
+        opened_rider(page, "silent")
+        expect(why(page)).to_contain_text("The rider is silent")
+        expect(why(page)).to_contain_text("nothing waits in the pipeline")
+        picture(page, "rider-silent")
+        ride(city, "silent")
+        expect(why(page)).to_have_count(0)
+
+
+def test_a_rider_with_pings_in_the_log_that_are_not_folded_waits_for_the_pipeline(
+    chrome: Browser, city: Ridelog
+) -> None:
+    """Given pings that speed cannot fold, then one click says: the pipeline is late, and the next one what to do."""
+    old_pings(city, "waiting", age_s=40)
+    now_ms = int(time.time() * 1000)
+    ping = {"rider_id": "waiting", "latitude": 41.4, "longitude": 2.17, "event_timestamp_ms": now_ms}
+    poison = Poison(city.info.postgres_url)
+    poison.record({**ping, "accuracy_meters": 5}, now_ms)
+    city.post([{**ping, "accuracy_meters": 5, "event_timestamp_ms": now_ms + 1_000}])
+    eventually(lambda: city.http.get("/parked", params={"projection": "speed"}).json()["items"], within_s=60)
+    with signed_in(chrome, city) as page:
+        opened_rider(page, "waiting")
+        expect(why(page)).to_contain_text("The pipeline is late")
+        expect(why(page)).to_contain_text("2 pings of this rider are recorded")
+        picture(page, "rider-waits")
+        why(page).get_by_role("button", name="Problems and verdicts").click()
+        parked = page.locator(".problems li", has_text="waiting").filter(has_text="speed")
+        expect(parked.first).to_contain_text("decode")
+        poison.cure()
+        page.get_by_role("button", name="Retry waiting of speed").click()
+        expect(page.locator(".said").first).to_contain_text("it goes on")
+        page.go_back()
+        expect(page.locator(".panel h2 bdi")).to_have_text("waiting")
+        expect(page.locator(".pings.window tbody tr").first).to_be_visible()
+        expect(why(page).filter(has_text="The pipeline is late")).to_have_count(0)
+
+
+def test_a_phone_whose_last_ping_came_late_may_hold_back_more(chrome: Browser, city: Ridelog) -> None:
+    old_pings(city, "offline", age_s=40, late_s=120)
+    ride(city, "online")
+    with signed_in(chrome, city) as page:
+        opened_rider(page, "offline")
+        expect(why(page)).to_contain_text("The phone sends late")
+        expect(why(page)).to_contain_text("may hold back more")
+
+
+def test_the_past_says_nothing_about_a_silence_of_now(chrome: Browser, city: Ridelog) -> None:
+    old_pings(city, "past", age_s=300)
+    with signed_in(chrome, city, f"/?at={int(time.time() * 1000) - 200_000}&rider=past") as page:
+        expect(page.locator(".pings.window tbody tr").first).to_be_visible()
+        expect(why(page)).to_have_count(0)
