@@ -6,10 +6,14 @@ import { clock } from "./format.js";
 /** @param {string} name @returns {string} */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+/** One list for all charts without lines: another one each time would be another drawing each time.
+ * @type {any[]} */
+const NO_LINES = [];
+
 /** @param {{label: string, data: (number | null)[][], series: {label: string, colour: string, width?: number,
  *   dash?: number[], points?: boolean}[], band?: [number, number], unit: string, lines?: {y: number, label: string,
  *   colour: string}[], height?: number, theme: string, marker?: number | null}} props */
-export function Chart({ label, data, series, band, unit, lines = [], height = 170, theme, marker = null }) {
+export function Chart({ label, data, series, band, unit, lines = NO_LINES, height = 170, theme, marker = null }) {
   const box = useRef(/** @type {HTMLDivElement | null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
   const extra = useRef({ lines, marker });
@@ -52,7 +56,7 @@ export function Chart({ label, data, series, band, unit, lines = [], height = 17
   }, [data]);
   useEffect(() => {
     plot.current?.redraw(false);
-  }, [marker, lines]);
+  }, [marker, JSON.stringify(lines)]);
 
   return html`<figure class="chart" aria-label=${label} role="img"><div ref=${box}></div></figure>`;
 }

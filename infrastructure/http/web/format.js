@@ -1,11 +1,17 @@
 // Pure functions that turn values into text. Unit-tested by `node --test`.
 
-/** Control and direction characters of an id, shown by their code point: an id must not reorder the text around it. */
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+/** Characters of an id that show nothing or reorder the text around it, shown by their code point: controls, Unicode's
+ * Default_Ignorable_Code_Point, separators other than the space, lone surrogates, private ones, and blanks with a name
+ * of their own. */
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\u2800]/gu;
+/** More marks above and below one letter than any language has would be drawn over the lines around it. */
+const PILED_MARKS = /(\p{M}{4})\p{M}+/gu;
 
 /** @param {string} id @returns {string} */
 export function visible(id) {
-  return id.replace(HIDDEN, (c) => `⟨U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+  return id
+    .replace(HIDDEN, (c) => `⟨U+${(c.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}⟩`)
+    .replace(PILED_MARKS, (marks, first) => `${first}⟨+${[...marks].length - 4} marks⟩`);
 }
 
 /** @param {number | null | undefined} mps metres a second */
@@ -40,21 +46,34 @@ export function rate(perSecond) {
   return `${perSecond < 10 ? perSecond.toFixed(1) : count(perSecond)}/s`;
 }
 
-/** @param {number | null | undefined} ms epoch @param {string} [zone] IANA name; the viewer's if absent */
-export function clock(ms, zone) {
-  if (ms === null || ms === undefined) return "–";
-  const options = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-  try {
-    return new Intl.DateTimeFormat("en-GB", { ...options, timeZone: zone }).format(ms);
-  } catch {
-    return new Intl.DateTimeFormat("en-GB", options).format(ms);
+const TIME = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+/** By zone: a formatter takes longer to make than to use a hundred times, and a panel shows fifty times an instant.
+ * @type {Map<string | undefined, Intl.DateTimeFormat>} */
+const clocks = new Map();
+
+/** @param {string | undefined} zone @returns {Intl.DateTimeFormat} */
+function clockOf(zone) {
+  let found = clocks.get(zone);
+  if (!found) {
+    try {
+      found = new Intl.DateTimeFormat("en-GB", { ...TIME, timeZone: zone });
+    } catch {
+      found = new Intl.DateTimeFormat("en-GB", TIME);
+    }
+    clocks.set(zone, found);
   }
+  return found;
 }
 
-/** @param {number} ms epoch */
-export function day(ms) {
-  return new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" }).format(ms);
+/** @param {number | null | undefined} ms epoch @param {string} [zone] IANA name; the viewer's if absent */
+export function clock(ms, zone) {
+  return ms === null || ms === undefined ? "–" : clockOf(zone).format(ms);
 }
+
+const DAYS = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+
+/** @param {number} ms epoch */
+export const day = (ms) => DAYS.format(ms);
 
 /** Text of a code such as `too_inaccurate`. @param {string} code */
 export function words(code) {

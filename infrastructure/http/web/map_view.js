@@ -7,6 +7,13 @@ import { AXIS_NAMES } from "./when.js";
 
 /** @typedef {import("./map/layers.js").Hit} Hit */
 
+/** @param {Hit} hit @returns {(string | Node)[]} */
+function labelOf({ kind, id }) {
+  const name = document.createElement("bdi");
+  name.textContent = text.visible(id);
+  return [`${kind} `, name];
+}
+
 /** @param {{map: CityMap | null, onMap: (map: CityMap) => void, onSelect: (hit: Hit | null) => void, theme: string,
  *   place: import("./when.js").Place, shownMs: number, counts: import("./live_city.js").Shown, problem: string, attribution: string}} props */
 export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, problem, attribution }) {
@@ -18,7 +25,7 @@ export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, p
     const drawn = /** @type {HTMLCanvasElement} */ (canvas.current);
     const hover = /** @type {HTMLElement} */ (label.current);
     const made = new CityMap(drawn, onSelect, (hit) => {
-      hover.textContent = hit ? `${hit.kind} ${text.visible(hit.id)}` : "";
+      hover.replaceChildren(...(hit ? labelOf(hit) : []));
       drawn.classList.toggle("over", hit !== null);
     });
     window.ridelogMap = made;

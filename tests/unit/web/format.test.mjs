@@ -9,6 +9,15 @@ test("hidden characters of an id are shown by their code point, and letters of a
   for (const hidden of ["\u200B", "\u2066", "\uFEFF", "\u007F", "\u009F"]) assert.ok(!visible(hidden).includes(hidden));
 });
 
+test("what shows nothing or piles up is shown, in every plane of Unicode, and never half a character", () => {
+  for (const hidden of ["\u{E0041}", "\u{1D173}", "\u3164", "\u115F", "\u2800", "\u00A0", "\u3000", "\uFE0F", "\uE000", "\uD800", "\u2028"]) {
+    assert.equal(visible(`a${hidden}b`), `a⟨U+${/** @type {number} */ (hidden.codePointAt(0)).toString(16).toUpperCase().padStart(4, "0")}⟩b`);
+  }
+  assert.equal(visible("𝕏".repeat(128)), "𝕏".repeat(128));
+  assert.equal(visible(`a${"\u0300".repeat(127)}`), `a${"\u0300".repeat(4)}⟨+123 marks⟩`);
+  for (const word of ["é", "किं", "ทั้ง", "שָׁלוֹם", "ngữ"]) assert.equal(visible(word), word);
+});
+
 test("durations and ages keep their unit", () => {
   assert.deepEqual([0, 59, 60, 3599, 3600, -61].map(duration), ["0 s", "59 s", "1:00 min", "59:59 min", "1 h 0 min", "−1:01 min"]);
   assert.equal(duration(null), "–");

@@ -75,6 +75,14 @@ def test_every_module_of_the_page_is_loaded_by_it() -> None:
     assert modules == reached
 
 
+def test_the_page_names_every_module_so_that_all_are_loaded_at_once() -> None:
+    page = web_files()["index.html"].body.decode()
+    preloaded = re.findall(r'<link rel="modulepreload" href="web/([^"]+)">', page)
+    modules = {name for name in web_files() if name.endswith(".js")}
+    assert sorted(preloaded) == sorted(modules - {"app.js", "vendor/uplot.js"})
+    assert page.index("modulepreload") < page.index("</head>")
+
+
 def test_every_module_of_the_page_has_one_reason_to_change() -> None:
     lines = {name: file.body.count(b"\n") for name, file in web_files().items() if not name.startswith("vendor/")}
     assert {name: count for name, count in lines.items() if name.endswith(".js") and count > 250} == {}

@@ -1,14 +1,9 @@
-// The base of the map, without tiles: a grid, the scale, traffic cells, and the ways that riders took.
+// The base of the map, without tiles: a grid, the scale, and traffic cells.
 
 import * as geo from "../geo.js";
 
 /** @typedef {import("./layers.js").Layer} Layer */
 /** @typedef {import("./surface.js").Point} Point */
-
-/** Ways that riders took since the page was opened: the streets, as far as they are known here. */
-const MAX_WAYS = 6000;
-/** A longer step is a gap in the pings and no street. */
-const LONGEST_WAY = 6e-6;
 
 /** Lines of a round distance. @type {Layer} */
 export const grid = {
@@ -91,32 +86,5 @@ export class TrafficCells {
       c.stroke();
       c.globalAlpha = 1;
     }
-  }
-}
-
-/** The newest ways that riders took. @implements {Layer} */
-export class Ways {
-  /** @type {[Point, Point][]} */
-  #ways = [];
-
-  /** @param {Point} from @param {Point} to */
-  add(from, to) {
-    if (Math.hypot(to[0] - from[0], to[1] - from[1]) >= LONGEST_WAY) return;
-    this.#ways.push([from, to]);
-    if (this.#ways.length > MAX_WAYS) this.#ways.splice(0, MAX_WAYS / 10);
-  }
-
-  /** @type {Layer["paint"]} */
-  paint(surface) {
-    const { context: c } = surface;
-    c.beginPath();
-    for (const [from, to] of this.#ways) {
-      c.moveTo(...surface.pixels(from));
-      c.lineTo(...surface.pixels(to));
-    }
-    c.strokeStyle = surface.colours.way;
-    c.lineWidth = 5;
-    c.lineCap = "round";
-    c.stroke();
   }
 }

@@ -1,13 +1,14 @@
 // The map: a canvas. Traffic cells, orders and riders are its base; nothing leaves this machine unless tiles are set.
 
 import * as geo from "../geo.js";
-import { grid, scale, TrafficCells, Ways } from "./base.js";
+import { grid, scale, TrafficCells } from "./base.js";
 import { listenToGestures } from "./gestures.js";
 import { HEIGHTS, Layers } from "./layers.js";
 import { Orders, Track } from "./orders.js";
 import { Riders } from "./riders.js";
 import { Surface } from "./surface.js";
 import { Tiles } from "./tiles.js";
+import { Ways } from "./ways.js";
 
 /** @typedef {import("./layers.js").Hit} Hit */
 

@@ -86,9 +86,13 @@ export class Track {
     c.fillStyle = colours.accent;
     for (const point of this.#points) {
       const [x, y] = surface.pixels(point.at);
-      c.beginPath();
-      c.arc(x, y, point.lit ? 4 : 1.75, 0, TAU);
-      c.fill();
+      // Three hundred round points would cost 4 ms a frame where the processor draws.
+      if (!point.lit) c.fillRect(x - 1.5, y - 1.5, 3, 3);
+      else {
+        c.beginPath();
+        c.arc(x, y, 4, 0, TAU);
+        c.fill();
+      }
     }
     c.globalAlpha = 1;
   }

@@ -2,6 +2,7 @@
 
 import * as geo from "../geo.js";
 import { nearest } from "./layers.js";
+import { paintRider, RiderSprites } from "./rider_sprites.js";
 
 /** @typedef {import("./layers.js").Layer} Layer */
 /** @typedef {import("./surface.js").Point} Point */
@@ -19,6 +20,7 @@ const TAU = 2 * Math.PI;
 export class Riders {
   /** @type {Map<string, Mark>} */
   marks = new Map();
+  #sprites = new RiderSprites();
 
   /** @param {(from: Point, to: Point) => void} onStep called for each step that a rider took while the page is open */
   constructor(onStep) {
@@ -87,51 +89,48 @@ export class Riders {
     const shownMs = scene.nowMs();
     const trails = this.marks.size <= MAX_RIDERS_WITH_TRAILS;
     let gliding = false;
+    let chosen = null;
     for (const mark of this.marks.values()) {
       gliding ||= now - mark.since < GLIDE_MS && mark.from !== mark.at;
-      const [x, y] = surface.pixels(this.placeOf(mark, now));
+      if (scene.selected?.kind === "rider" && scene.selected.id === mark.id) {
+        chosen = mark;
+        continue;
+      }
+      const place = this.placeOf(mark, now);
+      const [x, y] = surface.pixels(place);
       if (x < -20 || y < -20 || x > surface.width + 20 || y > surface.height + 20) continue;
-      const chosen = scene.selected?.kind === "rider" && scene.selected.id === mark.id;
-      this.#paintMark(surface, mark, now, { chosen, stale: shownMs - mark.ms > STALE_MS, trail: trails });
+      const stale = shownMs - mark.ms > STALE_MS;
+      if (trails && !stale) paintTrail(surface, mark, place, surface.colours.rider);
+      this.#sprites.paint(surface, x, y, mark.angle, stale);
     }
+    // Above all others, so that it is seen in a crowd.
+    if (chosen) paintChosen(surface, chosen, this.placeOf(chosen, now), trails);
     return gliding;
   }
+}
 
-  /** @param {import("./surface.js").Surface} surface @param {Mark} mark @param {number} now
-   * @param {{chosen: boolean, stale: boolean, trail: boolean}} how */
-  #paintMark(surface, mark, now, { chosen, stale, trail }) {
-    const { context: c, colours } = surface;
-    const place = this.placeOf(mark, now);
-    const [x, y] = surface.pixels(place);
-    c.fillStyle = chosen ? colours.accent : stale ? colours.stale : colours.rider;
-    c.globalAlpha = stale && !chosen ? 0.5 : 1;
-    if (trail && mark.trail.length > 1 && !stale) {
-      c.strokeStyle = c.fillStyle;
-      c.globalAlpha = 0.25;
-      c.lineWidth = 2;
-      surface.path([...mark.trail, place]);
-      c.stroke();
-      c.globalAlpha = 1;
-    }
-    const size = chosen ? 8 : 5;
-    c.beginPath();
-    if (mark.angle === null) c.arc(x, y, size, 0, TAU);
-    else {
-      c.moveTo(x + Math.cos(mark.angle) * size * 1.7, y + Math.sin(mark.angle) * size * 1.7);
-      c.arc(x, y, size, mark.angle + 0.75, mark.angle + TAU - 0.75);
-      c.closePath();
-    }
-    c.lineWidth = 1.5;
-    c.strokeStyle = colours.land;
-    c.fill();
-    c.stroke();
-    if (chosen) {
-      c.beginPath();
-      c.arc(x, y, 15, 0, TAU);
-      c.strokeStyle = colours.accent;
-      c.lineWidth = 2;
-      c.stroke();
-    }
-    c.globalAlpha = 1;
-  }
+/** @param {import("./surface.js").Surface} surface @param {Mark} mark @param {Point} place @param {string} colour */
+function paintTrail(surface, mark, place, colour) {
+  if (mark.trail.length < 2) return;
+  const { context: c } = surface;
+  c.strokeStyle = colour;
+  c.globalAlpha = 0.25;
+  c.lineWidth = 2;
+  surface.path([...mark.trail, place]);
+  c.stroke();
+  c.globalAlpha = 1;
+}
+
+/** The selected rider: larger, with a ring. @param {import("./surface.js").Surface} surface @param {Mark} mark
+ * @param {Point} place @param {boolean} trail */
+function paintChosen(surface, mark, place, trail) {
+  const { context: c, colours } = surface;
+  if (trail) paintTrail(surface, mark, place, colours.accent);
+  const [x, y] = surface.pixels(place);
+  paintRider(c, x, y, { angle: mark.angle, size: 8, fill: colours.accent, line: colours.land });
+  c.beginPath();
+  c.arc(x, y, 15, 0, TAU);
+  c.strokeStyle = colours.accent;
+  c.lineWidth = 2;
+  c.stroke();
 }

@@ -20,6 +20,8 @@ export class Surface {
     this.width = 0;
     this.height = 0;
     this.tileOpacity = 1;
+    /** Device pixels a pixel. */
+    this.ratio = 1;
     this.colours = /** @type {Record<Colour, string>} */ ({});
     this.recolour();
     this.resize();
@@ -27,7 +29,8 @@ export class Surface {
 
   /** Takes over the size of the canvas on the page. More than two device pixels a pixel cost frames and show nothing. */
   resize() {
-    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    this.ratio = Math.min(window.devicePixelRatio || 1, 2);
+    const { ratio } = this;
     this.width = this.canvas.clientWidth;
     this.height = this.canvas.clientHeight;
     this.canvas.width = Math.round(this.width * ratio);
