@@ -33,9 +33,10 @@ def encode(state: CompletionState) -> bytes:
     if not legs:
         return head + track
     parts, pack = [head, track], _LEG.pack
-    for order_id, leg, place, end, ended_ms, ended_event, checkpoints, now, view in legs:
+    for order_id, leg, (north, east, started_ms), end, ended_ms, ended_event, checkpoints, now, view in legs:
         order = order_id.encode()
-        parts += (pack(leg == TO_CUSTOMER, *place, end, len(order)), order, *checkpoints, packed_progress(now))
+        parts += (pack(leg == TO_CUSTOMER, north, east, started_ms, end, len(order)), order, *checkpoints)
+        parts.append(packed_progress(now))
         if end:
             parts.append(_ENDED.pack(ended_ms, ended_event, *view))
     return b"".join(parts)

@@ -37,6 +37,7 @@ from domain.features.completion.result import LegResult, is_long_stay, place_id,
 from domain.features.completion.track import (
     BLOCK_MS,
     DEGREES_E7,
+    FIX_BYTES,
     SLOT_MS,
     TrackedFix,
     first_open_ms,
@@ -45,11 +46,13 @@ from domain.features.completion.track import (
     last_ms,
     packed,
     trimmed,
+    unpacked_ms,
     with_inserted,
 )
-from domain.features.event_time import effective_time_ms
+from domain.features.event_time import MAX_CLOCK_SKEW_MS, effective_time_ms
 from domain.features.keyed_event import KeyedEvent
 from domain.features.legs import LEGS, MAX_OPEN_LEGS
+from domain.features.tuples import new_tuple
 
 
 class FinalLeg(NamedTuple):
@@ -86,44 +89,74 @@ EMPTY = CompletionState(0, 0)
 def fold(state: CompletionState, event: KeyedEvent) -> CompletionState:
     """The state after one more event of the rider's stream; pure."""
     key, version, position, event_type, data = event
-    _, _, too_late, inaccurate, not_kept, track, legs, _, _ = state
     if event_type != "GpsPing":
         return _without_fix(state._replace(version=version, position=position, results=(), finals=()), event)
-    accuracy = data["accuracy_meters"]
+    _, _, too_late, inaccurate, not_kept, track, legs, _, _ = state
+    results: tuple[LegResult, ...] = ()
+    finals: tuple[FinalLeg, ...] = ()
+    accuracy, t_ms, received_ms = data["accuracy_meters"], data["event_timestamp_ms"], data["received_timestamp_ms"]
+    if received_ms and t_ms - received_ms > MAX_CLOCK_SKEW_MS:
+        t_ms = received_ms  # ``effective_time_ms``, without its call
+    newest_ms = unpacked_ms(track, len(track) - FIX_BYTES)[0] if track else 0
+    slots = t_ms // SLOT_MS - newest_ms // SLOT_MS
     if accuracy is not None and not accuracy <= rules.USABLE_ACCURACY_M:
-        return CompletionState(version, position, too_late, inaccurate + 1, not_kept, track, legs)
-    t_ms = effective_time_ms(data)
-    if not track:
-        newest_ms, is_usual = 0, False
+        inaccurate += 1
+    elif track and slots <= 0:
+        if slots < 0 or t_ms <= newest_ms:
+            if t_ms >= first_open_ms(newest_ms):
+                moved = state._replace(version=version, position=position, results=(), finals=())
+                return _with_late(moved, TrackedFix(*fix_values(data, t_ms, position)), newest_ms)
+            too_late += 1
+        # Else: of five seconds the first fix is used.
     else:
-        newest_ms = last_ms(track)
-        slots = t_ms // SLOT_MS - newest_ms // SLOT_MS
-        if slots <= 0:
-            if slots == 0 and t_ms > newest_ms:
-                # Of five seconds the first fix is used.
-                return CompletionState(version, position, too_late, inaccurate, not_kept, track, legs)
-            if t_ms < first_open_ms(newest_ms):
-                return CompletionState(version, position, too_late + 1, inaccurate, not_kept, track, legs)
-            moved = state._replace(version=version, position=position, results=(), finals=())
-            return _with_late(moved, TrackedFix(*fix_values(data, t_ms, position)), newest_ms)
-        is_usual = t_ms - newest_ms <= rules.QUIET_MS and t_ms // BLOCK_MS == newest_ms // BLOCK_MS
-    values = fix_values(data, t_ms, position)
-    if is_usual:
-        for leg in legs:
-            if is_touched(leg, t_ms, values[1], values[2]):
-                break
+        values = fix_values(data, t_ms, position)
+        is_usual = track and t_ms - newest_ms <= rules.QUIET_MS and t_ms // BLOCK_MS == newest_ms // BLOCK_MS
+        if is_usual:
+            _, north, east, _, _, _, _, _, _ = values
+            for leg in legs:
+                if is_touched(leg, t_ms, north, east):
+                    is_usual = False
+                    break
+        if is_usual:
+            # A fix in a later slot than all others, far from the targets of all legs.
+            track += packed(*values)
         else:
-            # The usual case: a fix in a later slot than all others, far from the targets of all legs.
-            return CompletionState(version, position, too_late, inaccurate, not_kept, track + packed(*values), legs)
-    before, fix = (last_fix(track) if track else None), TrackedFix(*values)
-    track += packed(*values)
-    minutes = t_ms // BLOCK_MS - newest_ms // BLOCK_MS if before is not None else 0
-    if minutes:
-        legs = tuple([with_minutes(leg, minutes) for leg in legs])
-    after = tuple([_in_order(leg, before, fix, track) for leg in legs])
-    results = _results(legs, after)
-    new = CompletionState(version, position, too_late, inaccurate, not_kept, track, after, results)
-    return _in_next_minute(new, key, first_open_ms(t_ms)) if minutes else new
+            track, legs, results, finals = _moved(key, track, legs, new_tuple(TrackedFix, values))
+    fields = (version, position, too_late, inaccurate, not_kept, track, legs, results, finals)
+    return new_tuple(CompletionState, fields)
+
+
+_Moved = tuple[bytes, tuple[TrackedLeg, ...], tuple[LegResult, ...], tuple[FinalLeg, ...]]
+"""What a fix changes: the track, the legs, results, and final legs."""
+
+
+def _moved(key: str, track: bytes, legs: tuple[TrackedLeg, ...], fix: TrackedFix) -> _Moved:
+    """The track and the legs of the rider ``key`` after a fix in a later slot than all others."""
+    before = last_fix(track) if track else None
+    track += packed(*fix)
+    minutes = 0 if before is None else fix[0] // BLOCK_MS - before[0] // BLOCK_MS
+    after: list[TrackedLeg] = []
+    results: list[LegResult] = []
+    has_ended = False
+    for leg in legs:
+        old = with_minutes(leg, minutes) if minutes else leg
+        new = _in_order(old, before, fix, track)
+        after.append(new)
+        if new is not old and _differs(old, new):
+            results.append(result_of(new))
+        if new.end:
+            has_ended = True
+    legs = tuple(after)
+    if not minutes:
+        return track, legs, tuple(results), ()
+    # The newest minute began: final legs leave, and fixes that no leg needs.
+    open_ms = first_open_ms(fix[0])
+    if not has_ended:
+        return trimmed(track, open_ms), legs, tuple(results), ()
+    finals = tuple([_final(leg, key, track, fix.position) for leg in legs if is_final(leg, open_ms)])
+    kept = tuple([leg for leg in legs if not is_final(leg, open_ms)])
+    held = [leg.ended_ms - rules.AGAINST_WINDOW_MS for leg in kept if needs_track(leg, open_ms)]
+    return trimmed(track, min([open_ms, *held])), kept, tuple(results), finals
 
 
 def _with_late(state: CompletionState, fix: TrackedFix, newest_ms: int) -> CompletionState:
@@ -140,7 +173,7 @@ def _in_order(leg: TrackedLeg, before: TrackedFix | None, fix: TrackedFix, track
     was = leg.now
     now = stepped(leg, was, before, fix)
     if now is not was:
-        leg = TrackedLeg(*leg[:7], now, leg.view)
+        leg = leg._replace(now=now)
     if leg.end == COMPLETED and (
         fix.t_ms <= leg.ended_ms or (fix.t_ms <= last_counted_ms(leg) and not is_arrived(leg, was))
     ):
@@ -152,15 +185,6 @@ def _late(leg: TrackedLeg, track: bytes, open_ms: int) -> TrackedLeg:
     """The leg after a fix has been put into the track before its end."""
     found = replayed(leg, track, open_ms)
     return viewed(found, track) if needs_track(found, open_ms) else found
-
-
-def _in_next_minute(state: CompletionState, key: str, open_ms: int) -> CompletionState:
-    """The state after its newest minute began: final legs leave, and fixes that no leg needs."""
-    track = state.track
-    finals = tuple([_final(leg, key, track, state.position) for leg in state.legs if is_final(leg, open_ms)])
-    kept = tuple([leg for leg in state.legs if not is_final(leg, open_ms)])
-    held = [leg.ended_ms - rules.AGAINST_WINDOW_MS for leg in kept if needs_track(leg, open_ms)]
-    return state._replace(track=trimmed(track, min([open_ms, *held])), legs=kept, finals=finals)
 
 
 def _final(leg: TrackedLeg, key: str, track: bytes, position: int) -> FinalLeg:

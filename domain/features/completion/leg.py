@@ -69,9 +69,10 @@ def stepped(leg: TrackedLeg, progress: LegProgress, before: TrackedFix | None, f
 
 def is_touched(leg: TrackedLeg, t_ms: int, latitude_e7: int, longitude_e7: int) -> bool:
     """Whether a fix that is soon after the one before it may change the leg."""
-    if leg.end:
-        return t_ms <= leg.ended_ms or (t_ms <= last_counted_ms(leg) and not is_arrived(leg, leg.now))
-    return leg.now.phase != EN_ROUTE or not is_far(leg.place, latitude_e7, longitude_e7)
+    _, _, place, end, ended_ms, _, _, now, _ = leg
+    if end:
+        return t_ms <= ended_ms or (t_ms <= last_counted_ms(leg) and not is_arrived(leg, now))
+    return now[0] != EN_ROUTE or not is_far(place, latitude_e7, longitude_e7)
 
 
 def last_counted_ms(leg: TrackedLeg) -> int:
@@ -102,7 +103,10 @@ def confirmed(leg: TrackedLeg) -> LegProgress:
 
 def with_minutes(leg: TrackedLeg, minutes: int) -> TrackedLeg:
     """The leg when the newest minute is this many later: what it is now is the checkpoint of each of them."""
-    checkpoints = leg.checkpoints + (packed_progress(leg.now),) * min(minutes, KEPT_BLOCKS)
+    now = packed_progress(leg.now)
+    if leg.checkpoints == (now,) * KEPT_BLOCKS:
+        return leg  # as for most of the way, where nothing happens
+    checkpoints = leg.checkpoints + (now,) * min(minutes, KEPT_BLOCKS)
     return leg._replace(checkpoints=checkpoints[-KEPT_BLOCKS:])
 
 

@@ -9,14 +9,15 @@ from domain.features.completion.progress import EN_ROUTE, FixInstant, LegProgres
 
 _EN_ROUTE: Final = Struct(">BB")
 _PROGRESS: Final = Struct(">BBq16sq16sIHiiq16sIHiiBq16s")
-NO_PROGRESS_BYTES: Final = bytes(_EN_ROUTE.size)
+_EN_ROUTE_BYTES: Final = tuple([_EN_ROUTE.pack(EN_ROUTE, marks) for marks in range(256)])
+NO_PROGRESS_BYTES: Final = _EN_ROUTE_BYTES[0]
 
 
 def packed_progress(progress: LegProgress) -> bytes:
     """2 bytes while the rider is en route, which has nothing but marks; else 135. Equal ones give equal bytes."""
     phase, marks, approach, arrival, rest, fixes, latest = progress
     if phase == EN_ROUTE:
-        return _EN_ROUTE.pack(phase, marks)
+        return _EN_ROUTE_BYTES[marks]
     return _PROGRESS.pack(phase, marks, *approach, *arrival, *rest, fixes, *latest)
 
 

@@ -15,6 +15,9 @@ _HALF_TURN_E7: Final = 1_800_000_000
 _APPROACH_E7: Final = round(rules.APPROACH_MM / 11.1) + 1_000
 """A latitude that differs by more is farther than APPROACH_MM: 10⁻⁷ degrees are 11.1 mm, and a margin."""
 
+_LEAST_MM_PER_KE7: Final = 11_100
+"""Millimetres of 1,000 × 10⁻⁷ degrees of latitude, less 0.2 % for roundings."""
+
 NO_EVENT: Final = bytes(16)
 
 
@@ -101,11 +104,12 @@ def distance_mm(place: LegPlace | RestFix, fix: TrackedFix) -> int:
 
 def is_far(place: LegPlace, latitude_e7: int, longitude_e7: int) -> bool:
     """Whether a point is certainly farther than APPROACH_MM; cheaper than its distance."""
-    if abs(latitude_e7 - place.latitude_e7) > _APPROACH_E7:
+    target_e7, target_east_e7, _ = place
+    if not -_APPROACH_E7 <= latitude_e7 - target_e7 <= _APPROACH_E7:
         return True
-    east_e7 = abs(longitude_e7 - place.longitude_e7)
+    east_e7 = abs(longitude_e7 - target_east_e7)
     # Meridians are closest at the higher of the two latitudes, which is at most _APPROACH_E7 away.
-    narrow = cos(radians((abs(place.latitude_e7) + _APPROACH_E7) * DEGREES))
+    narrow = cos(radians((abs(target_e7) + _APPROACH_E7) * DEGREES))
     return east_e7 < _HALF_TURN_E7 and east_e7 * narrow > _APPROACH_E7
 
 
@@ -212,5 +216,10 @@ def _may_have_been_there(place: LegPlace, before: TrackedFix | None, fix: Tracke
     if before is None:
         ms = fix.t_ms - place.started_ms
         return ms > 0 and distance_mm(place, fix) * 1_000 <= rules.REACH_MM_S * ms
+    ms = fix.t_ms - before.t_ms
+    north_e7 = abs(before.latitude_e7 - place.latitude_e7) + abs(fix.latitude_e7 - place.latitude_e7)
+    # No distance is shorter than its part along the meridian: most targets are out of reach by that alone.
+    if north_e7 * _LEAST_MM_PER_KE7 > rules.REACH_MM_S * ms:
+        return False
     mm = distance_mm(place, before) + distance_mm(place, fix)
-    return mm * 1_000 <= rules.REACH_MM_S * (fix.t_ms - before.t_ms)
+    return mm * 1_000 <= rules.REACH_MM_S * ms

@@ -5,10 +5,13 @@ It is packed because to encode dozens of fixes for each ping would cost more tha
 
 from __future__ import annotations
 
+from binascii import a2b_hex
 from collections.abc import Iterator, Mapping
 from math import ceil
 from struct import Struct
 from typing import Any, NamedTuple
+
+from domain.features.tuples import new_tuple
 
 SLOT_MS = 5_000
 """One fix is used for each five seconds: four of them are a rest of 20 s, and a phone that sends more often makes no
@@ -92,7 +95,7 @@ def fix_values(
         # Rounded up: no fix becomes finer than the phone said.
         NO_VALUE if accuracy is None else ceil(accuracy * 100.0),
         speed_mm_s,
-        bytes.fromhex(data["event_id"].replace("-", "")),
+        a2b_hex(data["event_id"].replace("-", "")),
         position,
         lateness_ms,
         flags,
@@ -102,19 +105,22 @@ def fix_values(
 packed = _FIX.pack
 """The bytes of the fields of a TrackedFix."""
 
+unpacked_ms = _TIME.unpack_from
+"""The time of the fix at an offset of a track, as a tuple of one."""
+
 
 def fix_at(track: bytes, index: int) -> TrackedFix:
     """The fix with this index."""
-    return TrackedFix._make(_FIX.unpack_from(track, index * FIX_BYTES))
+    return new_tuple(TrackedFix, _FIX.unpack_from(track, index * FIX_BYTES))
 
 
 def last_fix(track: bytes) -> TrackedFix:
-    return TrackedFix._make(_FIX.unpack_from(track, len(track) - FIX_BYTES))
+    return new_tuple(TrackedFix, _FIX.unpack_from(track, len(track) - FIX_BYTES))
 
 
 def last_ms(track: bytes) -> int:
     """The time of the newest fix. The track is not empty."""
-    t_ms: int = _TIME.unpack_from(track, len(track) - FIX_BYTES)[0]
+    t_ms: int = unpacked_ms(track, len(track) - FIX_BYTES)[0]
     return t_ms
 
 
@@ -128,7 +134,7 @@ def count_before(track: bytes, t_ms: int) -> int:
     low, high = 0, len(track) // FIX_BYTES
     while low < high:
         middle = (low + high) // 2
-        if _TIME.unpack_from(track, middle * FIX_BYTES)[0] < t_ms:
+        if unpacked_ms(track, middle * FIX_BYTES)[0] < t_ms:
             low = middle + 1
         else:
             high = middle

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from domain.features.spoofing.signals import CLOCK_SHIFT, Finding
+from domain.features.tuples import new_tuple
 
 SPAN_MS = 30_000
 SPAN_PINGS = 5
@@ -59,26 +60,26 @@ class ClockStep(NamedTuple):
     over_ms: int | None = None
 
 
-def is_settled(spans: ClockSpans, lateness_ms: int, received_ms: int) -> bool:
-    """Whether a ping with this lateness changes nothing: the usual case, which costs no more than this."""
-    first_ms, pings, least_ms = spans[:3]
-    is_counted = pings == SPAN_PINGS or (pings and least_ms <= RIGHT_MS)
-    return bool(is_counted) and lateness_ms >= least_ms and received_ms - first_ms < SPAN_MS
-
-
 def step(spans: ClockSpans, sent_ms: int, received_ms: int) -> ClockStep:
-    """The spans after a ping, in the order of the log."""
-    first_ms, pings, least_ms, *earlier = spans
+    """The spans after a ping, in the order of the log; for most pings they stay, and the fold does not call this."""
+    first_ms, pings, least_ms = spans[:3]
+    earlier, shifted = spans[3:], spans[5]
     lateness_ms, lasted_ms = received_ms - sent_ms, received_ms - first_ms
     if not pings or lasted_ms >= LONGEST_PAUSE_MS:
-        return ClockStep(ClockSpans(received_ms, 1, lateness_ms, *earlier))
-    if lasted_ms >= SPAN_MS and least_ms <= RIGHT_MS and earlier[2] < SHIFTED_SPANS:
+        return _stepped((received_ms, 1, lateness_ms, *earlier))
+    if lasted_ms >= SPAN_MS and least_ms <= RIGHT_MS and shifted < SHIFTED_SPANS:
         # The usual end of a span: the clock is right, and no shift was found before.
-        return ClockStep(ClockSpans(received_ms, 1, lateness_ms, least_ms, received_ms, 0, 0, 0, 0))
+        return _stepped((received_ms, 1, lateness_ms, least_ms, received_ms, 0, 0, 0, 0))
     if lasted_ms < SPAN_MS or (pings < SPAN_PINGS and least_ms > RIGHT_MS):
-        return ClockStep(ClockSpans(first_ms, min(pings + 1, SPAN_PINGS), min(least_ms, lateness_ms), *earlier))
+        counted = pings + 1 if pings < SPAN_PINGS else pings
+        return _stepped((first_ms, counted, lateness_ms if lateness_ms < least_ms else least_ms, *earlier))
     ended, finding, over_ms = _ended(spans, received_ms)
     return ClockStep(ClockSpans(received_ms, 1, lateness_ms, *ended[3:]), finding, over_ms)
+
+
+def _stepped(spans: tuple[int, ...]) -> ClockStep:
+    """The usual step, which finds nothing."""
+    return new_tuple(ClockStep, (new_tuple(ClockSpans, spans), None, None))
 
 
 def is_suspect(spans: ClockSpans, lateness_ms: int) -> bool:

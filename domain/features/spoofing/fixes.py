@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from binascii import a2b_hex
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import cos, hypot, isnan, nan
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from domain.features.case_file import MAX_WINDOW_FIXES, CaseFix, uuid_text
 from domain.features.event_time import MAX_CLOCK_SKEW_MS
 from domain.features.geo import haversine_mm
-
-new_tuple: Final = tuple.__new__
-"""Makes a named tuple of all its fields in half the time of a call of its class."""
+from domain.features.tuples import new_tuple
 
 DEGREES_E7 = 10_000_000
 MM_PER_E7 = 11.119_508
@@ -147,7 +146,7 @@ def with_fix(window: bytes, position: int, data: Mapping[str, Any]) -> bytes:
     """The window after one more ping; its oldest fix leaves if it is full."""
     accuracy, speed = data["accuracy_meters"], data["speed_mps"]
     packed = _WINDOW_FIX.pack(
-        bytes.fromhex(data["event_id"].replace("-", "")),
+        a2b_hex(data["event_id"].replace("-", "")),
         data["event_timestamp_ms"],
         data["received_timestamp_ms"],
         position,
@@ -157,8 +156,7 @@ def with_fix(window: bytes, position: int, data: Mapping[str, Any]) -> bytes:
         nan if speed is None else speed,
         _MOCK_CODES[data.get("is_mock")],
     )
-    window += packed
-    return window[-_MAX_BYTES:] if len(window) > _MAX_BYTES else window
+    return window[WINDOW_FIX_BYTES:] + packed if len(window) >= _MAX_BYTES else window + packed
 
 
 def window_of(window: bytes) -> list[CaseFix]:
@@ -181,35 +179,46 @@ def window_of(window: bytes) -> list[CaseFix]:
     ]
 
 
+PackedFix = tuple[bytes, int, int, int, float, float, float, float, int]
+"""The values of one fix of the window: the arguments of a CaseFix, with NaN and codes for what is unknown."""
+
+NO_PACKED_FIX: Final[PackedFix] = (bytes(_EVENT_ID_BYTES), 0, 0, 0, 0.0, 0.0, nan, nan, -1)
+
+
+def packed_fixes(window: bytes) -> Iterator[PackedFix]:
+    """The fixes of the window in the order of the log, some of which came late."""
+    return cast("Iterator[PackedFix]", _WINDOW_FIX.iter_unpack(window))
+
+
+def packed_at(window: bytes, index: int) -> PackedFix:
+    return cast("PackedFix", _WINDOW_FIX.unpack_from(window, index * WINDOW_FIX_BYTES))
+
+
+def unpacked_fix(packed: PackedFix) -> Fix:
+    """The fix as the detectors compare it."""
+    _, sent_ms, received_ms, _, latitude, longitude, accuracy, speed, _ = packed
+    t_ms = received_ms if received_ms and sent_ms - received_ms > MAX_CLOCK_SKEW_MS else sent_ms
+    if accuracy <= GOOD_ACCURACY_M:
+        error_mm = int(accuracy * 1_000.0) * GOOD_FACTOR
+    else:
+        error_mm = _error_mm(None if isnan(accuracy) else accuracy)
+    # NaN is no speed above 0 either.
+    speed_mm_s = int(speed * 1_000.0) if 0.0 < speed < 1e6 else UNKNOWN_SPEED
+    return Fix(t_ms, round(latitude * 1e7), round(longitude * 1e7), error_mm, speed_mm_s, received_ms)
+
+
 def track_of(window: bytes) -> list[Fix]:
     """The fixes of the window in the order of time; those that came late are left out."""
     track: list[Fix] = []
     newest_ms = 0
-    for _, sent_ms, received_ms, _, latitude, longitude, accuracy, speed, _ in _WINDOW_FIX.iter_unpack(window):
-        t_ms = received_ms if received_ms and sent_ms - received_ms > MAX_CLOCK_SKEW_MS else sent_ms
-        if t_ms > newest_ms:
-            newest_ms = t_ms
-            if accuracy <= GOOD_ACCURACY_M:
-                error_mm = int(accuracy * 1_000.0) * GOOD_FACTOR
-            else:
-                error_mm = _error_mm(None if accuracy != accuracy else accuracy)  # noqa: PLR0124 (NaN)
-            # NaN is no speed above 0 either.
-            speed_mm_s = int(speed * 1_000.0) if 0.0 < speed < 1e6 else UNKNOWN_SPEED
-            place = (round(latitude * 1e7), round(longitude * 1e7))
-            track.append(new_tuple(Fix, (t_ms, *place, error_mm, speed_mm_s, received_ms)))
+    for packed in packed_fixes(window):
+        fix = unpacked_fix(packed)
+        if fix.t_ms > newest_ms:
+            newest_ms = fix.t_ms
+            track.append(fix)
     return track
 
 
 def ways_mm(track: Sequence[Fix]) -> list[int]:
     """The distances between the fixes of a track, one less than those."""
-    ways: list[int] = []
-    for a, b in pairwise(track):
-        # The usual case of ``distance_mm``, without its call.
-        east = b[2] - a[2]
-        if -HALF_TURN_E7 <= east <= HALF_TURN_E7:
-            mm = MM_PER_E7 * hypot(b[1] - a[1], east * cos(b[1] * RADIANS_PER_E7))
-            if mm <= FAR_MM:
-                ways.append(int(mm))
-                continue
-        ways.append(distance_mm(a[1], a[2], b[1], b[2]))
-    return ways
+    return [distance_mm(a[1], a[2], b[1], b[2]) for a, b in pairwise(track)]

@@ -7,13 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import cos, hypot
 from typing import NamedTuple
 
-from domain.features.spoofing.fixes import FASTEST_MM_PER_MS, NO_FIX, Fix, distance_mm, is_possible
+from domain.features.event_time import MAX_CLOCK_SKEW_MS
+from domain.features.spoofing.fixes import (
+    FAR_MM,
+    FASTEST_MM_PER_MS,
+    GOOD_FACTOR,
+    HALF_TURN_E7,
+    MM_PER_E7,
+    NO_PACKED_FIX,
+    RADIANS_PER_E7,
+    UNKNOWN_SPEED,
+    Fix,
+    PackedFix,
+    distance_mm,
+    is_possible,
+    packed_fixes,
+    unpacked_fix,
+)
 from domain.features.spoofing.signals import FROZEN_POSITION, IMPLIED_SPEED, Finding
 
 WORST_ERROR_MM = 100_000
 """Fixes of 33 m accuracy and better, and those without accuracy. Under worse ones the way is noise."""
+
+_BAD_ACCURACY_MM = WORST_ERROR_MM // GOOD_FACTOR + 1
+"""The least accuracy, in whole mm, whose error bound is more than WORST_ERROR_MM."""
 
 MOVING_MM_PER_MS = 3
 MIN_MOVING_STEPS = 5
@@ -84,50 +104,84 @@ class _Sums(NamedTuple):
     most_mm: int
 
 
-def implied_speeds(fixes: Sequence[Fix], ways: Sequence[int], habit: Habit) -> tuple[list[Comparison], Habit]:
-    """The comparisons of a track in stretches of two minutes, and the phone's habit after them."""
+class WindowMotion(NamedTuple):
+    """What a window says of motion: comparisons in stretches of two minutes, and the phone's habit after them.
+
+    ``fixes`` counts those of its track. ``has_rest``: two on end have the same position.
+    """
+
+    compared: list[Comparison]
+    habit: Habit
+    fixes: int
+    has_rest: bool
+
+
+def implied_speeds(window: bytes, habit: Habit) -> WindowMotion:
+    """Compare the device's speed with the way, over the track of a window."""
+    # One pass over the packed fixes, which does what ``track_of`` does as it goes. It runs over most pings of a rider,
+    # and to make the objects of a track costs more than all sums.
     compared: list[Comparison] = []
-    first: Fix | None = None
-    is_reliable = habit.is_reliable
-    way_mm = least_mm = most_mm = known = unknown = 0
-    # Each fix is unpacked once: this loop runs over most pings of a rider.
-    b = fixes[0] if fixes else NO_FIX
-    b_ms, b_north, b_east, b_error, b_speed, _ = b
-    for after, mm in zip(fixes[1:], ways, strict=False):
-        a, a_ms, a_north, a_east, a_error, a_speed = b, b_ms, b_north, b_east, b_error, b_speed
-        b = after
-        b_ms, b_north, b_east, b_error, b_speed, _ = b
-        ms, slower, faster = b_ms - a_ms, a_speed, b_speed
-        if slower > faster:
-            slower, faster = faster, slower
-        if (
-            ms > LONGEST_STEP_MS
-            or a_error > WORST_ERROR_MM
-            or b_error > WORST_ERROR_MM
-            or (mm > FASTEST_MM_PER_MS * ms and not is_possible(a, b, mm))
-        ):
-            first = None
+    first: PackedFix | None = None
+    is_reliable, has_rest = habit.is_reliable, False
+    count = first_ms = way_mm = least_mm = most_mm = known = unknown = 0
+    b: PackedFix = NO_PACKED_FIX
+    b_ms = b_north = b_east = b_speed = 0
+    b_is_good = False
+    for after in packed_fixes(window):
+        _, sent_ms, received_ms, _, latitude, longitude, accuracy, speed, _ = after
+        t_ms = received_ms if received_ms and sent_ms - received_ms > MAX_CLOCK_SKEW_MS else sent_ms
+        if t_ms <= b_ms:
+            continue  # it came late
+        a, a_ms, a_north, a_east, a_is_good, a_speed = b, b_ms, b_north, b_east, b_is_good, b_speed
+        b, b_ms, b_north, b_east = after, t_ms, round(latitude * 1e7), round(longitude * 1e7)
+        # NaN is neither a bad accuracy nor a speed.
+        b_is_good = not accuracy * 1_000.0 >= _BAD_ACCURACY_MM
+        b_speed = int(speed * 1_000.0) if 0.0 < speed < 1e6 else UNKNOWN_SPEED
+        ms = b_ms - a_ms
+        count += 1
+        if count == 1:
             continue
         if a_north == b_north and a_east == b_east:
-            first = None  # one old fix that is sent again, with its old speed, or a frozen position: see below
+            # One old fix that is sent again, with its old speed, or a frozen position: see below.
+            first, has_rest = None, True
             continue
+        if ms > LONGEST_STEP_MS or not (a_is_good and b_is_good):
+            first = None
+            continue
+        turn = b_east - a_east
+        # The usual case of ``distance_mm``, without its call.
+        plane_mm = MM_PER_E7 * hypot(b_north - a_north, turn * cos(b_north * RADIANS_PER_E7))
+        if plane_mm <= FAR_MM and -HALF_TURN_E7 <= turn <= HALF_TURN_E7:
+            mm = int(plane_mm)
+        else:
+            mm = distance_mm(a_north, a_east, b_north, b_east)
+        if mm > FASTEST_MM_PER_MS * ms and not is_possible(unpacked_fix(a), unpacked_fix(b), mm):
+            first = None
+            continue
+        slower, faster = (a_speed, b_speed) if a_speed < b_speed else (b_speed, a_speed)
         if mm >= MOVING_MM_PER_MS * ms:
-            known, unknown = known + (slower > 0), unknown + (slower <= 0)
+            if slower > 0:
+                known += 1
+            else:
+                unknown += 1
         if slower <= 0 and not is_reliable:
             first = None
             continue
         if first is None:
-            first, way_mm, least_mm, most_mm = a, 0, 0, 0
+            first, first_ms, way_mm, least_mm, most_mm = a, a_ms, 0, 0, 0
         way_mm += mm
-        least_mm += slower * ms // 1_000 if slower > 0 else 0
-        most_mm += faster * ms // 1_000 if faster > 0 else 0
-        if b_ms - first[0] >= STRETCH_MS:
-            finding = _compared(first, b, _Sums(way_mm, least_mm, most_mm))
-            compared.append(Comparison(first[0], b_ms, finding))
+        if slower > 0:
+            least_mm += slower * ms // 1_000
+        if faster > 0:
+            most_mm += faster * ms // 1_000
+        if b_ms - first_ms >= STRETCH_MS:
+            finding = _compared(unpacked_fix(first), unpacked_fix(b), _Sums(way_mm, least_mm, most_mm))
+            compared.append(Comparison(first_ms, b_ms, finding))
             first = None
     # Forged positions say nothing of the phone's habit.
     is_forged = any(one.finding is not None for one in compared)
-    return compared, habit if is_forged else with_window(habit, known, unknown)
+    after_habit = habit if is_forged else with_window(habit, known, unknown)
+    return WindowMotion(compared, after_habit, count, has_rest)
 
 
 def _compared(first: Fix, last: Fix, sums: _Sums) -> Finding | None:

@@ -23,6 +23,8 @@ ANOMALY_IDS = 8
 
 def noted(state: SpoofingState, event: KeyedEvent, notes: Sequence[Note], t_ms: int) -> SpoofingState:
     """The state after the notes of ``event``, whose effective time is ``t_ms``; its fixes are in the state already."""
+    if not state.anomalies and all(note.finding is None for note in notes):
+        return state  # nothing was open that could be over: so it is at most stretches of an honest phone
     window = window_of(state.window)
     legs = assignment.legs_of(state.legs)
     anomalies = assignment.anomalies_of(state.anomalies)

@@ -15,6 +15,9 @@ REGULAR_STEPS_ON_END = 19
 REGULAR_MS = 20_000
 """Twenty fixes on end, over 20 s. The longest such runs of MobilityNet, Dublin and the taxis have 7 fixes."""
 
+MIDDLE_STEP = REGULAR_STEPS_ON_END - 1
+"""Each run of a track with fewer than twice as many steps has this one."""
+
 MIN_STEP_MM = 500
 """Steps of a moving rider. At rest a phone may repeat its readings."""
 
@@ -65,10 +68,11 @@ def _may_be_regular(fixes: Sequence[Fix], ways: Sequence[int]) -> bool:
         return False
     if len(ways) >= 2 * REGULAR_STEPS_ON_END:
         return True
-    at = REGULAR_STEPS_ON_END - 1
-    before, a, b = fixes[at - 1], fixes[at], fixes[at + 1]
-    if ways[at] < MIN_STEP_MM:
-        return False
+    return ways[MIDDLE_STEP] >= MIN_STEP_MM and is_regular(*fixes[MIDDLE_STEP - 1 : MIDDLE_STEP + 2])
+
+
+def is_regular(before: Fix, a: Fix, b: Fix) -> bool:
+    """Whether the step from ``a`` to ``b`` may be part of a run, if it is one of a moving rider."""
     if a[4] == b[4] > 0 and a[3] == b[3]:
         return True
     return (

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from domain.features.case_file import uuid_text
 from domain.features.spoofing.fixes import Fix, distance_mm, id_bytes
 from domain.features.spoofing.signals import REPEATED_TRACK, Finding
+from domain.features.tuples import new_tuple
 
 CELL_E7 = 100
 """Cells of 1.1 m. A recording with noise of more than a metre is not recognised."""
@@ -67,34 +68,27 @@ class Sampled(NamedTuple):
     over_ms: int | None = None
 
 
-def sample_mask(ms: int) -> int:
-    """Which hashes are sampled, for fixes ``ms`` apart: about one fix in half a minute. The masks are nested."""
-    if ms < 3_000:
-        return 31
-    if ms < 12_000:
-        return 3
-    return 1 if ms < 45_000 else 0
+def sampled_hash(latitude_e7: int, longitude_e7: int, ms: int) -> int | None:
+    """The 32 bits of a fix's cell, if the cell is sampled for fixes ``ms`` apart: about one fix in half a minute.
 
-
-def cell_hash(latitude_e7: int, longitude_e7: int) -> int:
-    """32 bits of a cell. The constants are odd 32-bit numbers with no pattern (golden ratio, and a prime)."""
+    The constants are odd 32-bit numbers with no pattern (golden ratio, and a prime). The masks are nested.
+    """
     h = (latitude_e7 // CELL_E7 * 0x9E3779B1 ^ longitude_e7 // CELL_E7 * 0x85EBCA6B) & 0xFFFFFFFF
-    return (h ^ h >> 15) * 0xC2B2AE35 & 0xFFFFFFFF
-
-
-def is_sampled(h: int, ms: int) -> bool:
+    h = (h ^ h >> 15) * 0xC2B2AE35 & 0xFFFFFFFF
+    mask = 31 if ms < 3_000 else 3 if ms < 12_000 else 1 if ms < 45_000 else 0
     # The high bits: the low ones of a product depend on few bits of its factors.
-    return not (h >> 20) & sample_mask(ms)
+    return None if (h >> 20) & mask else h
 
 
 def with_sample(memory: bytes, hits: Hits, fix: Fix, h: int, event_id: str) -> Sampled:
     """The memory and the hits after a sampled fix."""
     t_s = fix.t_ms // 1_000 & 0xFFFFFFFF
     offset_s = _offset(memory, h, t_s)
-    memory += _SAMPLE.pack(h, t_s)
-    if len(memory) > _MAX_BYTES:
-        memory = memory[-_MAX_BYTES:]
+    sample = _SAMPLE.pack(h, t_s)
+    memory = memory[SAMPLE_BYTES:] + sample if len(memory) >= _MAX_BYTES else memory + sample
     if offset_s is None:
+        if not hits:
+            return new_tuple(Sampled, (memory, hits, None, None))
         is_over = len(hits) >= HITS and fix.t_ms - hits[-1].t_ms >= OVER_MS
         return Sampled(memory, () if is_over else hits, None, hits[-1].t_ms if is_over else None)
     hit = Hit(fix.t_ms, fix.latitude_e7, fix.longitude_e7, offset_s, id_bytes(event_id))
@@ -110,6 +104,8 @@ def with_sample(memory: bytes, hits: Hits, fix: Fix, h: int, event_id: str) -> S
 def _offset(memory: bytes, h: int, t_s: int) -> int | None:
     """The time since the latest sample of this cell that is old enough."""
     wanted, at = h.to_bytes(4, "big"), len(memory)
+    if not at or t_s - _SAMPLE.unpack_from(memory)[1] < MIN_AGE_S:
+        return None  # the oldest sample is not old enough
     while (at := memory.rfind(wanted, 0, at)) >= 0:
         if at % SAMPLE_BYTES == 0:
             age_s: int = t_s - _SAMPLE.unpack_from(memory, at)[1]

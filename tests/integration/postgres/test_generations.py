@@ -32,8 +32,8 @@ PINNED = {
     "traffic": (1, "a5ad25292072bffc6e61c5d1275eb4a6"),
     "calibration": (1, "0e13a8a965c2179d0ebe8a0cf11932bc"),
     "payouts": (1, "aacc750d3e62a5e00a8cc6140d8e3464"),
-    "spoofing": (1, "711fd7cb4e1859a5f149ee5e6a0f8d40"),
-    "completion": (1, "c45c3cd01caa5c5b0193eedd7d6d9bbe"),
+    "spoofing": (1, "5494c50aa20e1ea416d3407d61e47a6d"),
+    "completion": (1, "4ee205ac30d0a61ee10758f534641cb5"),
 }
 """The same on every supported Python."""
 
