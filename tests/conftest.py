@@ -25,6 +25,7 @@ from tests.support.reports import proof_report
 from tests.support.reports.proofs import whole
 from tests.support.servers import java
 from tests.support.servers.apache_kafka import KafkaCluster
+from tests.support.servers.memory_folder import memory_folder
 from tests.support.servers.servers import (
     fresh_database,
     make_template,
@@ -96,7 +97,7 @@ def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server(servers_dir: Path) -> Iterator[Postgres]:
     """The session's PostgreSQL, not migrated; a test may kill it, the next fixture starts it again."""
-    with running(session_postgres(servers_dir)) as server:
+    with memory_folder(servers_dir) as folder, running(session_postgres(folder)) as server:
         yield server
 
 

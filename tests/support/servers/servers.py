@@ -20,6 +20,8 @@ from tests.support.waiting import eventually
 TEMPLATE = "ridelog_template"
 # kill -9 of a server loses nothing that it has written to the kernel; only a power cut does.
 UNDURABLE = {"fsync": "off", "full_page_writes": "off"}
+# The files of a session's server may be in memory: WAL that is recycled rarely would fill it.
+OF_A_SESSION = {**UNDURABLE, "max_wal_size": "512MB"}
 SHARED_POSTGRES, SHARED_KAFKA = "RIDELOG_TEST_SHARED_POSTGRES", "RIDELOG_TEST_SHARED_KAFKA"
 """Environment variables: the directory of a PostgreSQL, and the port of a broker, that another process has started.
 The session uses them instead of servers of its own."""
@@ -67,7 +69,7 @@ def session_postgres(data_dir: Path) -> Postgres:
     """The PostgreSQL of a session, to be started: a shared one if the environment names it."""
     if shared := os.environ.get(SHARED_POSTGRES):
         return SharedPostgres(Path(shared), UNDURABLE)
-    return Postgres(data_dir, UNDURABLE)
+    return Postgres(data_dir, OF_A_SESSION)
 
 
 def session_kafka(data_dir: Path) -> Tansu:
