@@ -8,7 +8,9 @@ from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 
+from domain.deliveries.batch import copy_of
 from domain.errors import DomainError, UnknownRider
+from domain.event_store import EventHistory
 from domain.live_aggregates import LiveAggregates
 from domain.riders.application import Riders
 from domain.riders.commands import CloseStatement, ReviewAlert, RiderCommand
@@ -32,6 +34,7 @@ class RiderCommands:
     def __init__(self, riders: Riders) -> None:
         self._riders = riders.live
         self._log = riders.command_log
+        self._history = riders.store.history
 
     def execute(self, commands: Sequence[RiderCommand]) -> list[RiderCommandOutcome]:
         """Decide and record a batch in one transaction. Returns one outcome per command, in order.
@@ -43,12 +46,15 @@ class RiderCommands:
         batch = _Batch(commands, self._riders)
 
         def decide() -> list[StoredEvent]:
+            batch.restart()
             batch.decide()
             return batch.events
 
-        def redecide(_conflicts: set[UUID]) -> list[StoredEvent]:
-            # Inside the log's lock nothing changes any more, so every rider is read again.
-            return decide()
+        def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
+            # Inside the log's lock nothing changes any more. To read every rider again would keep all writers waiting.
+            batch.forget_stale(conflicts, self._history)
+            batch.decide()
+            return batch.events
 
         try:
             recorded = self._log.append(decide, redecide)
@@ -66,13 +72,30 @@ class _Batch:
         self._commands = commands
         self._live = riders
         self._loaded: dict[str, Rider | None] = {}
+        self._riders: dict[str, Rider | None] = {}
+        """Copies of the loaded ones, after the commands that were decided so far."""
         self._new_events: dict[str, int] = {}
         self._decisions: list[tuple[int | None, DomainError | None]] = []
         """Of each command: the place of its event in the batch, and why it was rejected."""
         self.events: list[StoredEvent] = []
 
+    def restart(self) -> None:
+        """Forget what the batch has read, so that the next decision reads it."""
+        self._loaded = {}
+
+    def forget_stale(self, conflicts: set[UUID], history: EventHistory) -> None:
+        """Forget the riders that are not as in the log: those of ``conflicts``, and others without a new event."""
+        compared = {self._live.id_of(key): key for key in self._loaded if not self._new_events.get(key)}
+        latest = history.latest(compared)
+        for aggregate, key in compared.items():
+            rider, last = self._loaded[key], latest.get(aggregate)
+            if (rider.version if rider else 0) != (last.version if last else 0):
+                del self._loaded[key]
+        for key in [key for key in self._loaded if self._live.id_of(key) in conflicts]:
+            del self._loaded[key]
+
     def decide(self) -> None:
-        """Decide every command on riders that are read from the log now."""
+        """Decide every command. A rider that is not read yet is read from the log now."""
         rejected: dict[int, DomainError] = {}
         for index, command in enumerate(self._commands):
             try:
@@ -80,7 +103,9 @@ class _Batch:
             except DomainError as error:
                 rejected[index] = error
         accepted = [command for index, command in enumerate(self._commands) if index not in rejected]
-        self._loaded = self._live.read(dict.fromkeys(command.rider_id for command in accepted))
+        wanted = dict.fromkeys(command.rider_id for command in accepted)
+        self._loaded |= self._live.read([key for key in wanted if key not in self._loaded])
+        self._riders = {key: copy_of(rider) if rider else None for key, rider in self._loaded.items()}
         self.events, self._new_events = [], {}
         self._decisions = [
             (None, rejected[index]) if index in rejected else self._decide(command)
@@ -88,7 +113,7 @@ class _Batch:
         ]
 
     def _decide(self, command: RiderCommand) -> tuple[int | None, DomainError | None]:
-        rider = self._loaded[command.rider_id]
+        rider = self._riders[command.rider_id]
         if rider is None:
             return None, UnknownRider(f"there is no rider {command.rider_id}")
         try:
@@ -104,7 +129,7 @@ class _Batch:
     def keep(self) -> None:
         """Keep the changed riders in memory, after the append."""
         for rider_id, count in self._new_events.items():
-            rider = self._loaded[rider_id]
+            rider = self._riders[rider_id]
             assert rider is not None, "only a loaded rider has new events"
             self._live.keep(rider_id, rider, count)
 

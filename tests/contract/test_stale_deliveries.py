@@ -16,11 +16,13 @@ from domain.deliveries.commands import DeliveryCommand
 from domain.event_store import RecordedRef, Redecide
 from domain.identifiers import aggregate_id
 from domain.riders.application import MAX_RELOADED_IN_LOCK, RELOADS_OUTSIDE_LOCK, Riders
+from domain.riders.command_service import RiderCommands
 from infrastructure.event_store.aggregates import EventStoreFactory
 from tests.contract.delivery_processes import CODEC, codes
 from tests.support.ports_in_memory.event_store import MemoryEventStore
 from tests.unit.domain.given import NOW_MS, a_ping
 from tests.unit.domain.given_delivery import a_step, an_order
+from tests.unit.domain.test_rider_commands import a_review
 
 COUNT = 3 * MAX_RELOADED_IN_LOCK
 NAMES = [f"rider-{number}" for number in range(COUNT)]
@@ -123,3 +125,27 @@ def test_a_process_that_always_interferes_delays_a_batch_but_never_starves_it(st
     store.before_append = interfere
     assert codes(deliveries.execute(steps("pickup", ALL))) == ["recorded"] * COUNT
     assert store.loads == [(COUNT, False)] * RELOADS_OUTSIDE_LOCK + [(COUNT, True)]
+
+
+def test_regression_of_a_batch_of_reviews_only_riders_that_have_pinged_meanwhile_are_read_in_the_lock(
+    store: WatchedStore,
+) -> None:
+    """Such a batch reads all its riders before the lock, and read all of them again if one had pinged since."""
+    riders, elsewhere = riders_of(store), riders_of(store)
+    desk = RiderCommands(riders)
+    ping(riders, ALL, 0)
+    known = [a_review(rider_id=name) for name in NAMES[: COUNT // 2]]
+    desk.execute(known)
+    store.loads.clear()
+
+    def interfere() -> None:
+        store.before_append = lambda: None
+        # One that has the review already, and one that gets it now.
+        ping(elsewhere, [0, COUNT - 1], 1)
+        store.loads.clear()
+
+    store.before_append = interfere
+    outcomes = desk.execute([a_review(rider_id=name) for name in NAMES])
+    assert [one.recorded for one in outcomes] == [False] * (COUNT // 2) + [True] * (COUNT // 2)
+    assert store.loads == [(2, True)]
+    assert all(riders.get(name).reviews == riders.get(NAMES[0]).reviews for name in NAMES)
