@@ -60,7 +60,7 @@ def submit(
     for name in projections:
         projection_named(name)
     with servers_for(_settings(data_dir, cluster), ("postgres_url", "redis_url", "kafka_bootstrap")) as settings:
-        found = {job.projection: job for job in cluster_of_settings(settings).jobs()}
+        found = {job.projection: job for job in cluster_of_settings(settings).states()}
         for name in projections:
             if (job := found.get(name)) is not None and job.goes_on:
                 state = "runs" if job.runs else f"is {job.state}"

@@ -140,7 +140,7 @@ def ready_checks(
 
 async def _flink(cluster: FlinkCluster) -> str:
     try:
-        return flink_ready(await asyncio.to_thread(cluster.jobs))
+        return flink_ready(await asyncio.to_thread(cluster.states))
     except ClusterUnavailable as error:
         return str(error)
 

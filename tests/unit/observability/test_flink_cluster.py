@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import create_engine
 
+from infrastructure.http.health import Check, ready_checks
 from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
+from projections.catalogue import PROJECTIONS
 from tests.support.servers.fake_flink import FakeFlink, fake_flink, listed_job
 
 NOW_S = 1_790_000_100.0
@@ -62,6 +66,25 @@ def test_a_job_without_a_checkpoint_and_an_ended_one_are_described_too(fake: Fak
     found = {job.projection: job for job in cluster_of(fake).jobs()}
     assert (found["speed"].runs, found["speed"].checkpoint_age_s) == (False, None)
     assert found["analytics"].state == "FAILED"
+
+
+def test_regression_readiness_needs_one_request_however_many_jobs_there_are(fake: FakeFlink) -> None:
+    """Eleven jobs were 23 requests, each of which loaded certificates: a busy node was taken out after 3 s."""
+    fake.answers = {
+        "/jobs/overview": {
+            "jobs": [listed_job(f"{n:032x}", f"ridelog-{name}", "RUNNING", 1) for n, name in enumerate(PROJECTIONS)]
+        }
+    }
+    cluster = cluster_of(fake)
+    assert [job.projection for job in cluster.states()] == sorted(PROJECTIONS)
+    checks = ready_checks(create_engine("postgresql+psycopg://"), None, (), flink=cluster)
+    assert asyncio.run(_result(checks["flink"])) == "ok"
+    with pytest.raises(ClusterUnavailable, match="answered 404 to /jobs/"):
+        cluster.jobs()
+
+
+async def _result(check: Check) -> str:
+    return await check()
 
 
 def test_installations_with_other_topics_share_a_cluster(fake: FakeFlink) -> None:
