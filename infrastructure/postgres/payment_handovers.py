@@ -17,10 +17,11 @@ from read_models.payouts.tables import NAME
 OPEN, DONE, HELD = "open", "done", "held"
 NOT_ACTIVE = "the active generation of payouts does not have it"
 OTHER_AMOUNT = "its payout was handed over with another amount"
+LONG_AGO = "its leg ended more than a week before it was noted: was it paid elsewhere?"
 NOT_YET_S = 5.0
 """Until an entry is looked at again that the active generation has not folded yet, or has with another amount."""
 HISTORY_DAYS = 7
-"""A payout whose leg ended earlier and that was never noted is of an imported history, or payments began late."""
+"""A payout whose leg ended earlier is of an imported history, or payments began late, or it was reported late."""
 FIND_BATCH = 2_000
 """Bounds one transaction that notes new entries."""
 
@@ -80,12 +81,14 @@ class AnswerRecord(NamedTuple):
 class PaymentHandovers:
     """Blocks; safe in several threads. Every method raises PortUnavailable.
 
-    ``since``: entries of legs that ended before are never noted. None: there must be none from long before.
+    ``since``: entries of legs that ended before are never noted. None: no history of payouts may be in the log, and an
+    entry from long ago is noted as held.
     """
 
     def __init__(self, engine: Engine, since: datetime | None = None) -> None:
         self._engine = engine
         self._since = since
+        self._noting = {"since": since, "days": HISTORY_DAYS, "late_reason": LONG_AGO}
 
     def active_generation(self) -> int | None:
         """The generation of ``payouts`` that is served; None before the first."""
@@ -116,7 +119,7 @@ class PaymentHandovers:
         """
         with unavailable_as_port_error(), self._engine.begin() as connection:
             self._refuse_history(connection, sql.HISTORY, {"generation": generation})
-            return int(connection.execute(sql.MISSED, {"generation": generation, "since": self._since}).rowcount)
+            return int(connection.execute(sql.MISSED, {"generation": generation, **self._noting}).rowcount)
 
     def due_riders(self, limit: int) -> list[str]:
         """Riders whose next entry may be handed over now."""
@@ -191,7 +194,8 @@ class PaymentHandovers:
             return list(connection.execute(statement, parameters).scalars())
 
     def _refuse_history(self, connection: Connection, statement: TextClause, parameters: dict[str, Any]) -> None:
-        # A company that imports its orders has paid them. Handing them over would pay all of them again.
+        # A company that imports its orders has paid them. Handing them over would pay all of them again. What is
+        # recorded after the first hand-over is of no import, and must not stop the others (invariant 16).
         if self._since is not None:
             return
         found = connection.execute(statement, {**parameters, "days": HISTORY_DAYS}).one()
@@ -205,7 +209,7 @@ class PaymentHandovers:
         """Note one batch of a shard with its cursor in one transaction. Returns 1 if it found any, else 0."""
         parameters = {"generation": generation, "shard": shard, "after": after, "limit": FIND_BATCH}
         self._refuse_history(connection, sql.HISTORY_NEXT, parameters)
-        position = connection.execute(sql.NOTE, {**parameters, "since": self._since}).scalar_one()
+        position = connection.execute(sql.NOTE, {**parameters, **self._noting}).scalar_one()
         if position is None:
             return 0
         connection.execute(sql.MOVE_CURSOR, {"generation": generation, "shard": shard, "position": position})

@@ -24,36 +24,48 @@ _UPSERT = (
 # An entry of a leg that ended before payments began was paid elsewhere, or never is. Null: there is no such instant.
 _SINCE = "(CAST(:since AS timestamptz) IS NULL OR ended_at >= CAST(:since AS timestamptz))"
 # Neither the entry nor the payout that it adjusts was ever noted, although its leg ended long ago.
-_OF_A_HISTORY = (
+_OF_LONG_AGO = (
     "e.ended_at < clock_timestamp() - make_interval(days => :days)"
     " AND NOT EXISTS (SELECT FROM payment_handovers h WHERE h.entry_id = e.payout_id)"
+)
+# And its event was recorded before all that was ever noted: an import writes to an empty log, so its events are the
+# first ones. What is recorded later is of a person that reports a leg late, or was not handed over for long.
+_OF_A_HISTORY = (
+    f"{_OF_LONG_AGO}"  # noqa: S608
+    " AND e.position < coalesce((SELECT min(position) FROM payment_handovers), 9223372036854775807)"
 )
 HISTORY = text(
     "SELECT count(*) AS entries, max(e.ended_at) AS latest FROM payout_entries e"  # noqa: S608
     f" WHERE e.generation = :generation AND {_OF_A_HISTORY}"
 )
 HISTORY_NEXT = text(
-    "SELECT count(*) AS entries, max(e.ended_at) AS latest FROM (SELECT ended_at, payout_id FROM payout_entries"  # noqa: S608
-    "  WHERE generation = :generation AND shard = :shard AND position > :after ORDER BY position LIMIT :limit) e"
-    f" WHERE {_OF_A_HISTORY}"
+    "SELECT count(*) AS entries, max(e.ended_at) AS latest FROM (SELECT ended_at, payout_id, position"  # noqa: S608
+    "  FROM payout_entries WHERE generation = :generation AND shard = :shard AND position > :after"
+    f"  ORDER BY position LIMIT :limit) e WHERE {_OF_A_HISTORY}"
 )
+# An entry of long ago waits for a person, who knows whether it was paid elsewhere, unless the instant above decides.
+_NOTED = (
+    f"SELECT {ENTRY}, amount_minor, CASE WHEN found.late THEN 'held' ELSE 'open' END,"  # noqa: S608
+    "  CASE WHEN found.late THEN :late_reason END"
+    " FROM payout_entries e CROSS JOIN LATERAL"
+    f" (SELECT CAST(:since AS timestamptz) IS NULL AND {_OF_LONG_AGO} AS late) found"
+)
+_INSERT = f"INSERT INTO payment_handovers ({ENTRY}, latest_amount_minor, state, reason)"
 # All entries of a position or none: the cursor is a position.
 NOTE = text(f"""
 WITH last AS (SELECT max(position) AS position FROM (
         SELECT position FROM payout_entries
         WHERE generation = :generation AND shard = :shard AND position > :after ORDER BY position LIMIT :limit) first),
-    noted AS (INSERT INTO payment_handovers ({ENTRY}, latest_amount_minor)
-        SELECT {ENTRY}, amount_minor FROM payout_entries
+    noted AS ({_INSERT} {_NOTED}
         WHERE generation = :generation AND shard = :shard AND position > :after
           AND position <= (SELECT position FROM last) AND {_SINCE} {_UPSERT})
 SELECT position FROM last
 """)  # noqa: S608 - the names of columns above
 MISSED = text(f"""
-INSERT INTO payment_handovers ({ENTRY}, latest_amount_minor)
-SELECT {ENTRY}, amount_minor FROM payout_entries e WHERE generation = :generation AND {_SINCE}
+{_INSERT} {_NOTED} WHERE generation = :generation AND {_SINCE}
   AND NOT EXISTS (SELECT FROM payment_handovers h
                   WHERE h.entry_id = e.entry_id AND h.latest_amount_minor = e.amount_minor) {_UPSERT}
-""")  # noqa: S608
+""")
 # The shards with entries after their cursor: one look-up each in an index, and mostly there are none. LIMIT keeps the
 # planner from reading the whole generation, whose size it does not know just after a rebuild.
 NEWS = text(

@@ -35,6 +35,8 @@ WAITING, RUNNING = "waiting", "running"
 IDLE_INTERVAL_S = 1.0
 """Between two looks for what is due, while nothing is."""
 REPORT_INTERVAL_S = 1.0
+HISTORY_INTERVAL_S = 10.0
+"""Between two looks whether a history of payouts still keeps all from being handed over: each reads all entries."""
 RECONCILE_INTERVAL_S = 3_600.0
 """Between two comparisons of all entries with all hand-overs: each reads both tables."""
 _TRANSIENT_ERRORS = (PortUnavailable, SinkRejected, SQLAlchemyError)
@@ -127,6 +129,7 @@ class PaymentsProcess:
             if not self._unpaid_history:
                 log.warning("%s: set RIDELOG_PAYMENTS_SINCE", error)
             self._unpaid_history = str(error)
+            self._stop.wait(HISTORY_INTERVAL_S)
             return False
         self._unpaid_history = ""
         return found

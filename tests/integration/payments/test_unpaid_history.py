@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infrastructure.postgres.payment_handovers import HISTORY_DAYS, PaymentHandovers, UnpaidHistory
+from infrastructure.postgres.payment_handovers import HISTORY_DAYS, LONG_AGO, PaymentHandovers, UnpaidHistory
 from tests.support.worlds.payment_world import PaymentWorld, entry_of
 
 
@@ -55,3 +55,35 @@ def test_a_late_adjustment_of_a_payout_that_was_handed_over_is_no_history(world:
     world.put("anna", "adjustment", 11, 40, payout="payout", days=30)
     assert world.hand_over() == 1
     assert len(world.provider.of("anna")) == 2
+
+
+@pytest.mark.parametrize("way", ["by the cursors", "by the comparison of all"])
+def test_regression_a_leg_that_is_reported_long_after_its_end_holds_up_its_rider_alone(
+    world: PaymentWorld, way: str
+) -> None:
+    """A dispatcher completes an order of last week, with the time of then: no other rider was paid any more."""
+    world.put("anna", "first", 10)
+    assert world.hand_over() == 1
+    world.put("bert", "late", 20, days=HISTORY_DAYS + 1)
+    world.put("bert", "after", 21)
+    world.put("anna", "second", 22)
+    if way == "by the cursors":
+        world.note()
+    else:
+        assert world.handovers.note_missed(1) == 3
+    assert world.driver().round() == 1
+    assert [body["entry_id"] for body in world.provider.of("anna")] == [entry_of("first"), entry_of("second")]
+    (held,) = world.handovers.listed(10)
+    assert (held["entry_id"], held["state"], held["reason"]) == (entry_of("late"), "held", LONG_AGO)
+    assert world.handovers.release([entry_of("late")]) == [entry_of("late")]
+    assert world.driver().round() == 2
+    assert [body["entry_id"] for body in world.provider.of("bert")] == [entry_of("late"), entry_of("after")]
+
+
+def test_a_history_is_refused_though_a_newer_part_of_it_was_noted_first(world: PaymentWorld) -> None:
+    """While an import is folded, a shard whose riders are new has no entry of long ago."""
+    world.put("bert", "today", 13)
+    world.note()
+    world.put("anna", "old", 10, days=HISTORY_DAYS + 20)
+    with pytest.raises(UnpaidHistory, match="1 payouts are of legs"):
+        world.handovers.note_new(1)
