@@ -16,7 +16,7 @@ from read_models.payouts.tables import NAME
 
 OPEN, DONE, HELD = "open", "done", "held"
 NOT_ACTIVE = "the active generation of payouts does not have it"
-OTHER_AMOUNT = "its payout was handed over with another amount"
+OTHER_AMOUNT = "its payout, or another adjustment of it, was handed over with another amount"
 LONG_AGO = "its leg ended more than a week before it was noted: was it paid elsewhere?"
 NOT_YET_S = 5.0
 """Until an entry is looked at again that the active generation has not folded yet, or has with another amount."""
@@ -24,6 +24,8 @@ HISTORY_DAYS = 7
 """A payout whose leg ended earlier is of an imported history, or payments began late, or it was reported late."""
 FIND_BATCH = 2_000
 """Bounds one transaction that notes new entries."""
+WITHDRAW_BATCH = 50_000
+"""Entries in memory while it is compared what a provider has and the generation does not: 10 MB."""
 
 
 class UnpaidHistory(Exception):
@@ -120,6 +122,23 @@ class PaymentHandovers:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             self._refuse_history(connection, sql.HISTORY, {"generation": generation})
             return int(connection.execute(sql.MISSED, {"generation": generation, **self._noting}).rowcount)
+
+    def note_withdrawn(self, generation: int) -> int:
+        """Note 0 as the amount now of what was handed over, if the generation is past it and does not have it.
+
+        So it is counted as differing: after another tariff an adjustment may have another id, and be paid as well.
+        Returns how many were noted.
+        """
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            fences = {row.shard: row.position for row in connection.execute(sql.FENCES, {"generation": generation})}
+            parameters = {"generation": generation, "limit": WITHDRAW_BATCH}
+            found = [
+                row.entry_id
+                for row in connection.execute(sql.NOT_SERVED, parameters)
+                if fences.get(shard_of(row.rider_id), 0) >= row.position
+            ]
+            connection.execute(sql.WITHDRAW, {"entry_ids": found})
+            return len(found)
 
     def due_riders(self, limit: int) -> list[str]:
         """Riders whose next entry may be handed over now."""

@@ -79,11 +79,23 @@ MOVE_CURSOR = text(
     "INSERT INTO payment_cursors (generation, shard, position) VALUES (:generation, :shard, :position)"
     " ON CONFLICT (generation, shard) DO UPDATE SET position = excluded.position"
 )
-# The adjustment was computed from an amount that the provider does not have. Once: a person may release it.
+# What a provider has and the generation does not: the amount is 0 now. Whether the generation is past its position is
+# checked by shard.
+NOT_SERVED = text(
+    "SELECT entry_id, rider_id, position FROM payment_handovers h"
+    " WHERE state = 'done' AND latest_amount_minor <> 0 AND NOT EXISTS (SELECT FROM payout_entries e"
+    "  WHERE e.generation = :generation AND e.entry_id = h.entry_id) LIMIT :limit"
+)
+FENCES = text(
+    "SELECT DISTINCT ON (shard) shard, position FROM projection_fences"
+    " WHERE projection = 'payouts' AND generation = :generation ORDER BY shard, number DESC"
+)
+WITHDRAW = text("UPDATE payment_handovers SET latest_amount_minor = 0 WHERE entry_id = ANY(CAST(:entry_ids AS text[]))")
+# The adjustment was computed from amounts that the provider does not have. Once: a person may release it.
 HOLD_ADJUSTMENTS = text(
     "UPDATE payment_handovers a SET state = 'held', reason = :reason FROM payment_handovers p"  # noqa: S608
     " WHERE a.state = 'open' AND a.kind = 'adjustment' AND a.attempts = 0 AND a.reason IS DISTINCT FROM :reason"
-    f" AND p.entry_id = a.payout_id AND {_DIFFERS.format('p.')}"
+    f" AND p.payout_id = a.payout_id AND {_DIFFERS.format('p.')}"
 )
 # Only the first waiting entry of a rider counts: the order of a rider's payments is kept. The longest due goes first:
 # no rider is passed over while others have many.

@@ -38,7 +38,7 @@ REPORT_INTERVAL_S = 1.0
 HISTORY_INTERVAL_S = 10.0
 """Between two looks whether a history of payouts still keeps all from being handed over: each reads all entries."""
 RECONCILE_INTERVAL_S = 3_600.0
-"""Between two comparisons of all entries with all hand-overs: each reads both tables."""
+"""Between two comparisons of all entries of a generation with all hand-overs: each reads both tables."""
 _TRANSIENT_ERRORS = (PortUnavailable, SinkRejected, SQLAlchemyError)
 
 
@@ -70,6 +70,8 @@ class PaymentsProcess:
         self._reporter: StageReporter | None = None
         self._state = WAITING
         self._next_reconcile = 0.0
+        self._reconciled = 0
+        """The generation of the last comparison: another one has other entries."""
         self._unpaid_history = ""
         self._beats = 0
         self._failure: BaseException | None = None
@@ -140,11 +142,15 @@ class PaymentsProcess:
         generation = self._handovers.active_generation()
         if generation is None:
             return False
-        if time.monotonic() >= self._next_reconcile:
+        if time.monotonic() >= self._next_reconcile or generation != self._reconciled:
             missed = self._handovers.note_missed(generation)
+            withdrawn = self._handovers.note_withdrawn(generation)
             self._next_reconcile = time.monotonic() + RECONCILE_INTERVAL_S
+            self._reconciled = generation
             if missed:
                 log.info("%d payments were noted that no cursor had passed", missed)
+            if withdrawn:
+                log.warning("%d payments were handed over that payouts do not have now: payments list", withdrawn)
         found = self._handovers.note_new(generation)
         return bool(self._handing_over.round()) or found > 0
 

@@ -48,6 +48,36 @@ def test_another_amount_afterwards_is_counted_and_not_sent_and_its_adjustments_a
     assert world.handovers.tally().differing == 1
 
 
+def test_regression_what_was_handed_over_and_is_not_served_any_more_is_listed_and_not_paid_under_another_id(
+    world: PaymentWorld,
+) -> None:
+    """By a tariff of the past an earlier event changed the amount: its adjustment was paid beside the one before."""
+    payout = world.put("anna", "payout", 10, 500)
+    adjustment = world.put("anna", "of a second event", 20, 100, payout="payout")
+    world.hand_over()
+    second = world.begin()
+    world.put("anna", "payout", 10, 500, generation=second)
+    other = world.put("anna", "of a first event", 15, 100, payout="payout", generation=second)
+    world.reach(second, 19)
+    world.switch(second)
+    # The generation has not folded the place of the adjustment yet: it may still make it.
+    assert world.handovers.note_withdrawn(second) == 0
+    world.reach(second, 20)
+    assert world.handovers.note_withdrawn(second) == 1
+    assert world.handovers.note_withdrawn(second) == 0
+    assert world.hand_over() == 0
+    listed = {one["entry_id"]: one for one in world.handovers.listed(10)}
+    assert set(listed) == {adjustment, other}
+    assert (listed[adjustment]["amount_minor"], listed[adjustment]["latest_amount_minor"]) == (100, 0)
+    assert (listed[other]["state"], listed[other]["reason"]) == ("held", OTHER_AMOUNT)
+    assert world.handovers.tally().differing == 1
+    assert world.provider.keys() == [payout, adjustment]
+    # Back at the first generation, it is as it was handed over.
+    world.switch(1)
+    assert world.handovers.note_missed(1) == 1
+    assert world.handovers.tally().differing == 0
+
+
 def test_an_entry_that_no_provider_has_seen_goes_with_the_amount_that_is_served(world: PaymentWorld) -> None:
     world.put("anna", "payout", 10, 500)
     world.note()
