@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
 def another_tab(page: Page, city: Ridelog, path: str = "/") -> Iterator[Page]:
     """A second tab of the browser of ``page``. Raises AssertionError at the end for whatever it reported."""
     other = page.context.new_page()
-    problems = PageProblems(other, url_of(city))
+    problems = PageProblems(other, url_of(city), ())
     other.goto(url_of(city) + path)
     yield other
     assert problems.found == []

@@ -129,8 +129,7 @@ def test_places_are_those_of_each_riders_fold_on_every_axis_however_clocks_go(en
             expected = {}
             for rider_id in {one["rider_id"] for one in pings}:
                 state = folded.at(rider_id, as_of).found
-                fix = None if state is None else state.state.latest
-                if fix is not None:
+                if state is not None and state.state is not None and (fix := state.state.latest) is not None:
                     expected[rider_id] = (fix.t_ms, fix.latitude, fix.longitude)
             found = places(engine, as_of)
             assert {
