@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MAX_HISTORY_PINGS = 60_000
 """Bounds what a start waits for: as many pings are simulated and recorded in about six seconds of a core."""
+HISTORY_EVERY_MS = 5_000
+"""Of a fleet that sends each second, four of five pings of the past are left out: the page shows the same ways, and the
+start records and folds a fifth."""
 POLL_INTERVAL_S = 0.1
 """From one look for the database to the next."""
 
@@ -99,7 +102,27 @@ def split(actions: Iterator[Action], scenario: Scenario, until_s: float) -> Demo
             actions = chain([action], actions)
             break
         before.append(action)
-    return DemoPast(list(receptions(before, scenario)), _open_orders(before), _without_repeats(actions, before))
+    past = list(receptions(thinned(before), scenario))
+    return DemoPast(past, _open_orders(before), _without_repeats(actions, before))
+
+
+def thinned(actions: Iterable[Action]) -> Iterator[Action]:
+    """The actions with one ping of each rider in HISTORY_EVERY_MS. One that is sent again is kept again."""
+    kept: dict[tuple[str, int], str] = {}
+    for action in actions:
+        if not isinstance(action, Upload):
+            yield action
+            continue
+        fixes = tuple(
+            fix
+            for fix in action.fixes
+            if kept.setdefault(
+                (action.rider_id, fix.ping["event_timestamp_ms"] // HISTORY_EVERY_MS), fix.ping["event_id"]
+            )
+            == fix.ping["event_id"]
+        )
+        if fixes:
+            yield action._replace(fixes=fixes)
 
 
 def record(past: DemoPast, data_dir: Path, stop: Event) -> None:

@@ -10,7 +10,16 @@ import pytest
 
 from domain.deliveries.commands import Cancel, Complete, PlaceOrder
 from domain.gps_ping import GpsPing
-from infrastructure.cli.demo_history import MAX_HISTORY_PINGS, begin, from_now_on, history_s, is_new, split
+from infrastructure.cli.demo_history import (
+    HISTORY_EVERY_MS,
+    MAX_HISTORY_PINGS,
+    begin,
+    from_now_on,
+    history_s,
+    is_new,
+    split,
+    thinned,
+)
 from infrastructure.errors import UserError
 from infrastructure.simulator.actions import Action, SentCommand, Upload, UploadKind
 from infrastructure.simulator.demand import Demand
@@ -57,6 +66,20 @@ def test_a_ping_of_the_past_is_not_sent_again() -> None:
     assert repeat not in cut_between
     cut_before = list(split(iter(whole), SCENARIO, first.send_at_s / 2).actions)
     assert repeat in cut_before
+
+
+def test_the_past_of_a_fleet_that_sends_each_second_has_a_ping_each_five() -> None:
+    """Given pings each second, all sent twice, when they are thinned, then each rider has one in five seconds."""
+    scenario = SCENARIO._replace(phone=PhoneModel(every_s=1.0), riders=2)
+    whole = list(all_actions(SimulatedWorld(scenario._replace(duration_s=600.0))))
+    pings = [fix.ping for one in thinned([*whole, *whole]) if isinstance(one, Upload) for fix in one.fixes]
+    ids = {(one["rider_id"], one["event_timestamp_ms"] // HISTORY_EVERY_MS): one["event_id"] for one in pings}
+    assert set(ids.values()) == {one["event_id"] for one in pings}
+    assert len(pings) == 2 * len(ids), "what is sent again is received again"
+    assert 2 * 600 / 5 * 0.8 < len(ids) <= 2 * (600 / 5 + 1)
+    assert [one for one in thinned(whole) if isinstance(one, SentCommand)] == [
+        one for one in whole if isinstance(one, SentCommand)
+    ]
 
 
 def test_the_orders_that_go_on_are_those_without_an_end() -> None:
