@@ -31,6 +31,8 @@ class AnswerKind(StrEnum):
 
     DONE = "done"
     """The provider has the payment, now or from before."""
+    CONFLICT = "conflict"
+    """The provider knows the key: the payment is booked, or an earlier request for it is still in progress there."""
     RETRY = "retry"
     """It is unknown whether the provider has it, or it asks to be called later: the same call is repeated."""
     REFUSED = "refused"

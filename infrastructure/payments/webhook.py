@@ -27,8 +27,8 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 3_600.0
 """Bounds what a provider can ask for (invariant 16)."""
 _RETRIED: Final = {408, 425, 429}
-_DONE_BEFORE: Final = 409
-"""Conflict: the provider has a payment of this key already."""
+_KEY_IN_USE: Final = 409
+"""An earlier request with this key is in progress (draft-ietf-httpapi-idempotency-key-header, 2.6), or is booked."""
 
 
 def body_of(payment: Payment) -> bytes:
@@ -79,8 +79,10 @@ class WebhookProvider:
 def answer_of(status: int, retry_after: str, digest: str) -> ProviderAnswer:
     """What a status means. Anything but a clear yes or a clear no is repeated: the key makes that safe."""
     reason = f"status {status}"
-    if 200 <= status < 300 or status == _DONE_BEFORE:
+    if 200 <= status < 300:
         return ProviderAnswer(AnswerKind.DONE, status, digest, reason)
+    if status == _KEY_IN_USE:
+        return ProviderAnswer(AnswerKind.CONFLICT, status, digest, reason, retry_after_s(retry_after))
     if status in _RETRIED or status >= 500:
         return ProviderAnswer(AnswerKind.RETRY, status, digest, reason, retry_after_s(retry_after))
     return ProviderAnswer(AnswerKind.REFUSED, status, digest, reason)

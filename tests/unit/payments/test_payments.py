@@ -15,9 +15,16 @@ import typer
 
 from infrastructure.cli.serve import PROGRAMS, without_payments
 from infrastructure.observability.stage_reports import StageProgress, StageReport
-from infrastructure.payments.handing_over import ATTEMPT_DELAYS_S, outcome, payment_of
+from infrastructure.payments.handing_over import ATTEMPT_DELAYS_S, BOOKED_FROM_ATTEMPT, outcome, payment_of
 from infrastructure.payments.provider import AnswerKind, Payment, ProviderAnswer
-from infrastructure.payments.webhook import MAX_RETRY_AFTER_S, answer_of, body_of, retry_after_s, signature
+from infrastructure.payments.webhook import (
+    ANSWER_TIMEOUT_S,
+    MAX_RETRY_AFTER_S,
+    answer_of,
+    body_of,
+    retry_after_s,
+    signature,
+)
 from infrastructure.postgres.payment_handovers import DONE, HELD, OPEN, HandoverTally, OpenHandover
 from infrastructure.settings.payment_provider import payments_address, secret_bytes
 from infrastructure.settings.settings import Settings
@@ -65,7 +72,8 @@ def test_a_body_has_everything_and_is_the_same_at_each_attempt() -> None:
 @pytest.mark.parametrize(
     ("statuses", "kind"),
     [
-        ((200, 201, 202, 204, 299, 409), AnswerKind.DONE),
+        ((200, 201, 202, 204, 299), AnswerKind.DONE),
+        ((409,), AnswerKind.CONFLICT),
         ((408, 425, 429, 500, 502, 503, 504, 599), AnswerKind.RETRY),
         ((301, 302, 307, 308, 400, 401, 403, 404, 410, 422), AnswerKind.REFUSED),
     ],
@@ -88,7 +96,22 @@ def test_delays_grow_to_a_bound_and_a_longer_wait_that_is_asked_for_counts() -> 
     assert outcome(answer._replace(retry_after_s=30.0), 1).wait_s == 30.0
     assert outcome(answer._replace(retry_after_s=30.0), 11).wait_s == 300.0
     states = {kind: outcome(answer._replace(kind=kind), 1).state for kind in AnswerKind}
-    assert states == {AnswerKind.DONE: DONE, AnswerKind.RETRY: OPEN, AnswerKind.REFUSED: HELD}
+    assert states == {
+        AnswerKind.DONE: DONE,
+        AnswerKind.CONFLICT: OPEN,
+        AnswerKind.RETRY: OPEN,
+        AnswerKind.REFUSED: HELD,
+    }
+
+
+def test_a_conflict_is_repeated_until_no_earlier_request_can_be_in_progress() -> None:
+    """Regression: 409 counted as done at once. The request in progress could still fail, and the payout was lost."""
+    conflict = ProviderAnswer(AnswerKind.CONFLICT, 409, "", "status 409")
+    states = [outcome(conflict, attempt).state for attempt in range(1, BOOKED_FROM_ATTEMPT + 2)]
+    assert states == [OPEN] * (BOOKED_FROM_ATTEMPT - 1) + [DONE] * 2
+    waited_s = outcome(conflict, BOOKED_FROM_ATTEMPT - 1).wait_s
+    assert waited_s >= ANSWER_TIMEOUT_S
+    assert outcome(conflict._replace(retry_after_s=30.0), 1).wait_s == 30.0
 
 
 @pytest.mark.parametrize(
