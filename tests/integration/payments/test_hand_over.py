@@ -10,11 +10,11 @@ from sqlalchemy import event, text
 
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
+from infrastructure.payments.handing_over import BOOKED_FROM_ATTEMPT
 from infrastructure.payments.provider import AnswerKind
 from infrastructure.postgres.payment_statements import NEWS
 from infrastructure.settings.settings import Settings
 from tests.support.servers.fake_provider import FakeProvider, ProviderFault, fake_provider
-from tests.support.waiting import eventually
 from tests.support.worlds.paid_city import PaidCity
 from tests.support.worlds.payment_world import PaymentWorld, entry_of, put_riders
 
@@ -112,7 +112,7 @@ def test_every_payout_of_a_city_reaches_a_provider_that_fails_in_every_way(
             fails = seen[str(body["entry_id"])] == 1 and chance.random() < 0.3
             return chance.choice(faults) if fails else None
 
-        found.choose, found.answers_conflict = choose, True
+        found.choose = choose
         world.hand_over_until(lambda: set(world.states().values()) == {"done"}, "all are handed over", 60)
         with backends.engine.connect() as connection:
             entries = connection.execute(
@@ -136,10 +136,32 @@ def test_a_provider_that_books_and_loses_its_answers_books_each_once(world: Paym
         lost.add(str(body["entry_id"]))
         return ProviderFault(True, 0) if first else None
 
-    world.provider.choose, world.provider.answers_conflict = choose, True
+    world.provider.choose = choose
     world.hand_over_until(lambda: set(world.states().values()) == {"done"}, "all are handed over")
     assert is_in_order(world, 5, 2)
     assert world.provider.requests == 20
+
+
+def test_a_payment_whose_request_in_progress_fails_is_not_lost(world: PaymentWorld) -> None:
+    """Regression: 409 counted as done, so a payment was lost whose first request then failed at the provider."""
+    world.put("anna", "a", 1)
+    answers = iter([ProviderFault(False, 0), ProviderFault(False, 409), ProviderFault(False, 500)])
+    world.provider.choose = lambda body: next(answers, None)
+    world.hand_over_until(lambda: set(world.states().values()) == {"done"}, "it is handed over")
+    assert world.provider.keys() == [entry_of("a")]
+    assert world.provider.requests == 4
+
+
+def test_a_conflict_that_lasts_means_that_the_payment_is_booked(world: PaymentWorld) -> None:
+    world.put("anna", "a", 1)
+    world.provider.choose = lambda body: ProviderFault(True, 0 if world.provider.requests == 1 else 409)
+    for _ in range(BOOKED_FROM_ATTEMPT):
+        assert set(world.states().values()) <= {"open"}
+        world.run("UPDATE payment_handovers SET next_attempt_at = now()")
+        world.hand_over()
+    assert world.states() == {entry_of("a"): "done"}
+    assert world.provider.keys() == [entry_of("a")]
+    assert world.provider.requests == BOOKED_FROM_ATTEMPT
 
 
 def test_a_failing_entry_holds_up_its_rider_alone_and_waits_as_asked(world: PaymentWorld) -> None:
@@ -230,7 +252,6 @@ def test_hand_overs_that_a_backup_has_lost_are_repeated_with_the_same_keys(world
     world.hand_over()
     world.run("DELETE FROM payment_handovers")
     world.run("DELETE FROM payment_cursors")
-    world.provider.answers_conflict = True
     assert world.hand_over() == 6
     assert world.provider.requests == 12
     assert is_in_order(world, 3, 2)
@@ -247,6 +268,6 @@ def test_a_provider_that_was_away_gets_everything_in_order(postgres_url: str) ->
         world.webhook.close()
         with fake_provider() as (back, url):
             again = PaymentWorld(backends, back, url)
-            eventually(lambda: again.hand_over() + len(back.keys()) >= 6, within_s=60, what="all are handed over")
+            again.hand_over_until(lambda: len(back.keys()) >= 6, "all are handed over", 60)
             assert is_in_order(again, 3, 2)
             again.webhook.close()

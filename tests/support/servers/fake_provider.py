@@ -41,7 +41,6 @@ class FakeProvider:
         self.most_at_once = 0
         self.errors: list[str] = []
         self.choose: Choose = lambda body: None
-        self.answers_conflict = False
         self.delay_s = 0.0
         self._booked: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -86,7 +85,7 @@ class FakeProvider:
                 self.errors.append(f"{key} came with two bodies")
         if fault is not None:
             return fault
-        return ProviderFault(True, 409 if self.answers_conflict and before is not raw else 200)
+        return ProviderFault(True, 200)
 
 
 class _ProviderHandler(BaseHTTPRequestHandler):
