@@ -17,7 +17,7 @@ from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.valkey import Valkey
-from infrastructure.flink.client import FlinkClient, Submission
+from infrastructure.flink.client import SUBMIT_TIMEOUT_S, FlinkClient, Submission
 from infrastructure.flink.environment import FOLDER, FlinkEnvironment
 from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, FlinkCluster
 from infrastructure.postgres.migrations import upgrade
@@ -65,7 +65,7 @@ class FlinkOnServers(World):
     def submit(self, names: Sequence[str], *options: str) -> dict[str, str]:
         """Run ``flink submit``, as a person does. Returns the id of each job by projection."""
         arguments = ("flink", "submit", *names, "--parallelism", str(PARALLELISM), *options)
-        done = self.ridelog.cli(*arguments, timeout_s=300)
+        done = self.ridelog.cli(*arguments, timeout_s=SUBMIT_TIMEOUT_S * len(names))
         found = _SUBMITTED.findall(done.stdout)
         assert len(found) == len(names), done.stdout + done.stderr
         return dict(zip(names, found, strict=True))
