@@ -128,7 +128,8 @@ def thinned(actions: Iterable[Action]) -> Iterator[Action]:
 def record(past: DemoPast, data_dir: Path, stop: Event) -> None:
     """Write the past to the log of the ``serve`` that starts, as soon as its database runs, until ``stop`` is set.
 
-    Raises UserError if the log is not empty any more, or the database fails.
+    Nothing may read the past of this log before: that makes its instant final, and the order of the log would break.
+    So the demo names its address afterwards. Raises UserError if it is so, the log is not empty, or the database fails.
     """
     from eventsourcing.persistence import PersistenceError
 
