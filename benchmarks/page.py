@@ -36,11 +36,11 @@ from tests.support.worlds.ridelog import Ridelog, ridelog
 
 RIDERS: Final = 1_000
 RATE: Final = 2_000
-LOADS: Final = 7
-INSTANTS: Final = 200
+LOADS: Final = 5
+INSTANTS: Final = 120
 FOLLOW_S: Final = 30
 BLOCK_S: Final = 20.0
-BLOCKS: Final = 4
+BLOCKS: Final = 2
 HOUR_MS: Final = 3_600_000
 SETTLE_S: Final = 3.0
 MAX_LOAD_S: Final = 4 * 3_600

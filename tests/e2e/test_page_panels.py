@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.web.browser import chromium
+from tests.support.web.browser import chromium, until
 from tests.support.web.page import NO_BROWSER, find, ride, signed_in, wait_on_map
 from tests.support.worlds.ridelog import Ridelog
 
@@ -62,3 +62,29 @@ def test_moving_the_handle_adds_no_step_to_go_back(chrome: Browser, city: Ridelo
         expect(page).not_to_have_url(f"at={times[-1]}")
         assert page.evaluate("history.length") == before
         assert "rider=steady" in page.url
+
+
+def test_the_address_keeps_the_last_of_many_instants_without_a_call_for_each(chrome: Browser, city: Ridelog) -> None:
+    """Given a handle that moves a hundred times, then the address is the last instant, and was written four times a second at most."""
+    times = ride(city, "dragged")
+    with signed_in(chrome, city, f"/?at={times[-1]}&rider=dragged") as page:
+        expect(page.locator(".pings.window tbody tr").first).to_be_visible()
+        page.evaluate(
+            "() => { const real = history.replaceState; window.writes = 0;"
+            " history.replaceState = function (...all) { window.writes += 1; return real.apply(history, all); } }"
+        )
+        last, took_ms = page.evaluate(
+            "async () => { const slider = document.querySelector('.slider input'), began = performance.now(); let last;"
+            " for (let n = 0; n < 100; n += 1) { slider.stepDown(20); last = slider.value;"
+            " slider.dispatchEvent(new Event('input', { bubbles: true }));"
+            " await new Promise((done) => requestAnimationFrame(done)); } return [last, performance.now() - began]; }"
+        )
+        until(page, "last => new URLSearchParams(location.search).get('at') === last", last)
+        assert page.evaluate("window.writes") <= took_ms / 250 + 2
+        until(page, "last => window.ridelogMap.scene.nowMs() === Number(last)", last)
+        page.keyboard.press("Escape")
+        expect(page.locator(".panel")).to_have_count(0)
+        assert f"at={last}" in page.url
+        page.go_back()
+        expect(page.locator(".panel h2 bdi")).to_have_text("dragged")
+        assert f"at={last}" in page.url

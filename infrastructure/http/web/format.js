@@ -36,9 +36,11 @@ export function age(seconds) {
   return duration(seconds);
 }
 
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
 /** @param {number | null | undefined} value */
 export function count(value) {
-  return value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en");
+  return value === null || value === undefined ? "–" : WHOLE.format(Math.round(value));
 }
 
 /** @param {number} perSecond */

@@ -6,24 +6,46 @@ import { parsePlace, placeQuery } from "./when.js";
 
 /** @typedef {import("./when.js").Place} Place */
 
+/** Browsers refuse an address that changes more than about six times a second, and the handle moves sixty times. */
+const REPLACE_MS = 250;
 const NAMES = PANELS.map((panel) => panel.name);
 const panelOf = (/** @type {Place} */ place) => place.panel && `${place.panel.name} ${place.panel.id}`;
+
+/** Writes the address that waits, if one does. @param {{wanted: string, timer: number, atMs: number}} waiting */
+function replaceNow(waiting) {
+  window.clearTimeout(waiting.timer);
+  if (waiting.wanted) history.replaceState(null, "", waiting.wanted);
+  Object.assign(waiting, { wanted: "", timer: 0, atMs: Date.now() });
+}
 
 /** @returns {[Place, (next: Place | ((old: Place) => Place)) => void]} */
 export function usePlace() {
   const [place, setPlace] = useState(() => parsePlace(location.search, NAMES));
   const written = useRef(place);
+  const address = useRef({ wanted: "", timer: 0, atMs: 0 });
   useEffect(() => {
     // A place that came from the address is not written back: by then, Back or Forward may have gone on, and the address
     // of another step would be overwritten (test_back_returns_to_the_panel_before_and_forward_goes_on).
     if (place === written.current) return;
-    const address = `${location.pathname}${placeQuery(place)}`;
-    if (panelOf(written.current) !== panelOf(place)) history.pushState(null, "", address);
-    else history.replaceState(null, "", address);
+    const isStep = panelOf(written.current) !== panelOf(place);
     written.current = place;
+    const { current } = address;
+    if (isStep) replaceNow(current);
+    current.wanted = `${location.pathname}${placeQuery(place)}`;
+    if (isStep) {
+      history.pushState(null, "", current.wanted);
+      current.wanted = "";
+    } else if (!current.timer) {
+      const waitMs = current.atMs + REPLACE_MS - Date.now();
+      if (waitMs <= 0) replaceNow(current);
+      else current.timer = window.setTimeout(() => replaceNow(current), waitMs);
+    }
   }, [place]);
   useEffect(() => {
     const on = () => {
+      // What waits belongs to the step that was left.
+      window.clearTimeout(address.current.timer);
+      address.current = { wanted: "", timer: 0, atMs: 0 };
       written.current = parsePlace(location.search, NAMES);
       setPlace(written.current);
     };

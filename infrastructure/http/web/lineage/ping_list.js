@@ -30,7 +30,7 @@ export function PingList({ points, page }) {
       only late ones: ${count(late)} of ${count(points.length)}</label>
     <div class="scroll"><table class="compare came">
       <thead><tr><th>time</th><th class="number">lateness</th><th class="number">speed after it</th></tr></thead>
-      <tbody>${found.slice(0, all ? found.length : SHOWN).map((point) => html`<tr key=${point.position}>
+      <tbody>${found.slice(0, all ? found.length : SHOWN).map((point, row) => html`<tr key=${page.live ? point.position : row}>
         <td><button class="link" aria-label=${`What did the ping of ${clock(point.event_timestamp_ms)} change?`}
           onClick=${() => page.open("event", String(point.position))}>${clock(point.event_timestamp_ms)}</button></td>
         <td class="number">${(latenessOf(point) ?? 0) > LATE_MS

@@ -39,6 +39,9 @@ function RiderView({ id, page }) {
   const positions = useMemo(() => new Map(points.map((/** @type {any} */ point) => [pingKey(point), point.position])), [track.data]);
   const data = useMemo(() => speedSeries(points), [track.data]);
   const pings = [...(rider?.pings ?? [])].reverse();
+  // While the handle moves, every ping is another one, and rows are used again instead of made again. At now a row keeps
+  // its ping, so that the one that has the focus does not become another.
+  const keyOf = (/** @type {any} */ ping, /** @type {number} */ row) => (live ? ping.event_id : row);
   return html`
     <${Problem} problem=${window_.problem} />
     ${rider && html`
@@ -62,8 +65,8 @@ function RiderView({ id, page }) {
     <h3>The window: ${pings.length} pings</h3>
     <div class="scroll"><table class="pings window">
       <thead><tr><th>time</th><th class="number">accuracy</th><th class="number">phone</th><th>weight</th></tr></thead>
-      <tbody>${pings.map((/** @type {any} */ ping) => html`
-        <tr key=${ping.event_id} class=${ping.rejected ? "rejected" : ""}>
+      <tbody>${pings.map((/** @type {any} */ ping, /** @type {number} */ row) => html`
+        <tr key=${keyOf(ping, row)} class=${ping.rejected ? "rejected" : ""}>
           <td>${positions.has(pingKey(ping))
             ? html`<button class="link" aria-label=${`What did the ping of ${text.clock(ping.event_timestamp_ms)} change?`}
                 onClick=${() => page.open("event", String(positions.get(pingKey(ping))))}>${text.clock(ping.event_timestamp_ms)}</button>`
