@@ -65,7 +65,7 @@ def test_moving_the_handle_adds_no_step_to_go_back(chrome: Browser, city: Ridelo
 
 
 def test_the_address_keeps_the_last_of_many_instants_without_a_call_for_each(chrome: Browser, city: Ridelog) -> None:
-    """Given a handle that moves a hundred times, then the address is the last instant, and was written four times a second at most."""
+    """Given a handle that moves a hundred times, then the address is the last instant, written four times a second."""
     times = ride(city, "dragged")
     with signed_in(chrome, city, f"/?at={times[-1]}&rider=dragged") as page:
         expect(page.locator(".pings.window tbody tr").first).to_be_visible()

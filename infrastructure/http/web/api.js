@@ -101,8 +101,9 @@ export async function allPages(read, most, isWanted) {
   return { items, more: next !== null };
 }
 
-/** @param {string} id */
-export const segment = (id) => encodeURIComponent(id);
+/** An id as a part of an address. Half a character has no form in one, and no server knows such an id.
+ * @param {string} id */
+export const segment = (id) => encodeURIComponent(id.replace(/\p{Cs}/gu, "\ufffd"));
 
 /** Joins a path and the parts of its query that are not empty. @param {string} path @param {...string} parts */
 export function address(path, ...parts) {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { allPages } from "../../../infrastructure/http/web/api.js";
+import { allPages, segment } from "../../../infrastructure/http/web/api.js";
 
 /** Pages of one item, named by their cursors. @param {number} count */
 function pagesOf(count) {
@@ -29,4 +29,10 @@ test("a read that is not wanted any more ends", async () => {
   const { read, page } = pagesOf(30);
   await allPages(page, 20, () => read.length < 2);
   assert.equal(read.length, 2);
+});
+
+test("an id is one part of an address, whatever is in it", () => {
+  assert.equal(segment("a/b?c#d e%2F"), "a%2Fb%3Fc%23d%20e%252F");
+  assert.equal(segment("x\ud800y\udc00"), "x%EF%BF%BDy%EF%BF%BD");
+  assert.equal(decodeURIComponent(segment("𝕏שלום")), "𝕏שלום");
 });

@@ -1,5 +1,6 @@
 // Pure functions of causes and effects: names of links, and what an answer on record differs in. Unit-tested.
 
+import { segment } from "../api.js";
 import { clock, count, duration, words } from "../format.js";
 
 /** The panels of causes and effects: each is about one thing that `/lineage` answers, by the name of its panel.
@@ -7,7 +8,7 @@ import { clock, count, duration, words } from "../format.js";
 export const FOLDERS = { event: "events", eta: "etas", evidence: "alerts", payout: "payouts", command: "commands" };
 
 /** The route that answers what a panel is about, relative to the page. @param {string} panel @param {string} id */
-export const routeOf = (panel, id) => `lineage/${FOLDERS[panel]}/${encodeURIComponent(id)}`;
+export const routeOf = (panel, id) => `lineage/${FOLDERS[panel]}/${segment(id)}`;
 
 /** Words of a type such as `LegStarted`; `GpsPing` is a ping. @param {string} type */
 export function eventWords(type) {

@@ -1,6 +1,6 @@
 // Shows the panel that is open, moves the focus into it and back, and shows the menu of those that can be opened.
 
-import { html, useEffect, useRef } from "../vendor/htm-preact.js";
+import { html, useEffect, useErrorBoundary, useRef } from "../vendor/htm-preact.js";
 import * as text from "../format.js";
 import { PANELS } from "./all.js";
 import { Id } from "./parts.js";
@@ -29,15 +29,23 @@ export function PanelHost({ page, session }) {
     shown.current = key;
   }, [key]);
   if (!open || !panel) return null;
-  const { view: View, actions: Actions } = panel;
+  const { actions: Actions } = panel;
   return html`<aside class=${panel.wide ? "panel wide" : "panel"} aria-label=${`${panel.title} ${text.visible(open.id)}`.trim()}>
     <div class="panel-head">
       <h2 ref=${heading} tabindex="-1">${open.id ? html`<small>${panel.title}</small> <${Id} id=${open.id} />` : panel.title}</h2>
       ${Actions && html`<${Actions} id=${open.id} page=${page} />`}
       <button class="icon" aria-label="Close" onClick=${page.close}>✕</button>
     </div>
-    <${View} key=${`${session} ${key}`} id=${open.id} page=${page} />
+    <${PanelBody} key=${`${session} ${key}`} view=${panel.view} id=${open.id} page=${page} />
   </aside>`;
+}
+
+/** A fault of one panel must not take the map with it. @param {{view: import("./registry.js").Panel["view"], id: string,
+ *   page: PageContext}} props */
+function PanelBody({ view: View, id, page }) {
+  const [fault] = useErrorBoundary(reportError);
+  if (fault) return html`<p class="problem" role="alert">This panel cannot be shown: ${text.visible(String(fault))}. Close it; the map goes on.</p>`;
+  return html`<${View} id=${id} page=${page} />`;
 }
 
 /** @param {{page: PageContext}} props */

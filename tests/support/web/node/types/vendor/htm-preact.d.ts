@@ -9,3 +9,4 @@ export function useLayoutEffect(effect: () => void | (() => void), inputs?: Inpu
 export function useMemo<T>(make: () => T, inputs: Inputs): T;
 export function useRef<T>(initial: T): { current: T };
 export function useCallback<F extends (...args: any[]) => unknown>(callback: F, inputs: Inputs): F;
+export function useErrorBoundary(report?: (error: unknown) => void): [unknown, () => void];
