@@ -157,7 +157,7 @@ class ModelRegistry:
             before = _now(changes)
             if before.serving == digest and changes:
                 raise UserError("this model serves already; nothing was changed")
-            return ModelRoles(digest, None if before.shadow == digest else before.shadow)
+            return _serving(digest, before)
 
         return self._change(ModelAction.PROMOTE, by, promoted)
 
@@ -174,10 +174,13 @@ class ModelRegistry:
         return self._change(action, by, shadowed)
 
     def roll_back(self, by: str) -> ModelRoles:
-        """Let the model serve that served before the last promotion. Raises UserError if there is none."""
+        """Let the model serve that served before the last promotion. It ends its own shadow.
+
+        Raises UserError if there is none.
+        """
 
         def rolled_back(changes: Sequence[ModelChange]) -> ModelRoles:
-            return ModelRoles(before_last_promotion(changes), _now(changes).shadow)
+            return _serving(before_last_promotion(changes), _now(changes))
 
         return self._change(ModelAction.ROLL_BACK, by, rolled_back)
 
@@ -201,6 +204,11 @@ def before_last_promotion(changes: Sequence[ModelChange]) -> str | None:
     if not promoted:
         raise UserError("no promotion is left to roll back: the baseline serves")
     return promoted[-2] if len(promoted) > 1 else None
+
+
+def _serving(digest: str | None, before: ModelRoles) -> ModelRoles:
+    # A model that serves is no shadow of itself: each answer would be computed and recorded twice.
+    return ModelRoles(digest, None if before.shadow == digest else before.shadow)
 
 
 def _now(changes: Sequence[ModelChange]) -> ModelRoles:

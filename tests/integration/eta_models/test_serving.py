@@ -12,7 +12,7 @@ from domain.features.eta.packaged import packaged_baseline
 from domain.features.eta.stand_in import StandIn
 from infrastructure.errors import UserError
 from infrastructure.eta_models.model_files import ModelBounds, load
-from infrastructure.eta_models.registry import ModelAction, ModelRegistry
+from infrastructure.eta_models.registry import ModelAction, ModelRegistry, ModelRoles
 from infrastructure.eta_models.served_models import LoadedModels, ServedModels
 from infrastructure.eta_models.shadow_table import ShadowTable
 from infrastructure.operations.verify_eta import verify_eta
@@ -81,6 +81,15 @@ def test_a_promotion_and_its_roll_back_are_taken_over_without_a_restart(
     assert {verdict: count for verdict, count in findings.totals.items() if count} == {EtaVerdict.EQUAL: 5}
     served = registry.served_etas()
     assert {entry.name: served[entry.digest] for entry in registry.entries()} == {"slow": 2, "quick": 1}
+
+
+def test_regression_a_roll_back_ends_the_shadow_of_the_model_that_serves_again(registry: ModelRegistry) -> None:
+    """As a promotion does: each answer was computed twice by one model, and compared with itself."""
+    slow, quick = registry.add(SLOW, "ann"), registry.add(QUICK, "ann")
+    registry.promote(slow, "ann")
+    registry.promote(quick, "ann")
+    registry.shadow(slow, "ann")
+    assert registry.roll_back("ann") == ModelRoles(slow, None)
 
 
 def test_the_history_says_who_changed_what(registry: ModelRegistry) -> None:
