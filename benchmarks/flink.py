@@ -109,7 +109,7 @@ class FlinkUnderTest:
         for _ in range(count):
             self._started += 1
             self.taskmanagers.append(
-                TaskManager(self._folder, self._jobmanager, self._started, self._environment, slots)
+                TaskManager(self._folder, self._jobmanager, self._started, self._environment, slots, java="")
             )
         try:
             for one in self.taskmanagers:

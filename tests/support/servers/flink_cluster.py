@@ -20,6 +20,8 @@ from tests.support.time_limits import scaled_s
 
 REST_TIMEOUT_S = 2.0
 HEARTBEAT_TIMEOUT_MS = 8_000
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""A JVM that lives for minutes takes less CPU without the second compiler."""
 KEPT_CHECKPOINTS = 30
 """Completed checkpoints that are kept, so that a test can restore an older one than the last."""
 
@@ -76,26 +78,33 @@ class JobManager(FlinkServer):
 
     def _prepare(self) -> ProcessSpec:
         options = {**self.options(), "blob.server.port": str(self.blob_port), "jobmanager.memory.process.size": "900m"}
-        return _spec(self._environment, "jobmanager", self.name, self.log_path, options, {})
+        java = {"FLINK_ENV_JAVA_OPTS_JM": SHORT_LIVED}
+        return _spec(self._environment, "jobmanager", self.name, self.log_path, options, java)
 
     def _is_ready(self) -> bool:
         return "taskmanagers" in self.overview()
 
 
 class TaskManager(FlinkServer):
-    """A TaskManager with ``slots``. ``settings`` is the environment of its Python workers."""
+    """A TaskManager with ``slots``. ``settings`` is the environment of its Python workers, ``java`` has JVM options."""
 
     setting = "RIDELOG_FLINK_URL"
     stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
 
     def __init__(
-        self, data_dir: Path, jobmanager: JobManager, number: int, settings: Mapping[str, str], slots: int = 2
+        self,
+        data_dir: Path,
+        jobmanager: JobManager,
+        number: int,
+        settings: Mapping[str, str],
+        slots: int = 2,
+        java: str = SHORT_LIVED,
     ) -> None:
         self.name = f"flink-taskmanager-{number}"
         super().__init__(data_dir)
         self._jobmanager = jobmanager
         self._number = number
-        self._settings = settings
+        self._settings = {**settings, "FLINK_ENV_JAVA_OPTS_TM": java}
         self._slots = slots
         self._environment = FlinkEnvironment(ROOT / ".flink-venv")
 
