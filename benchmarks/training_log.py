@@ -4,7 +4,8 @@ python -m benchmarks.training_log FOLDER [--events 10000000] [--twins 20]
 
 A twin has its own riders and orders, whose ids are as long; its events have the same bytes otherwise. So the simulator
 and the aggregates run once for all twins, and the log has its positions, seqs, versions and indexes as any other. It is
-valid after each batch: an abort leaves a shorter log, which the next run refuses and `training_set` takes.
+valid after each batch: an abort leaves a shorter log, which `training_set` takes and the next run of the same command
+continues.
 """
 
 from __future__ import annotations
@@ -86,9 +87,8 @@ class Twins:
         return found
 
 
-def events_of(engine: Engine) -> Iterator[list[LogEvent]]:
-    """Pages of a log, by position."""
-    after = 0
+def events_of(engine: Engine, after: int) -> Iterator[list[LogEvent]]:
+    """Pages of a log, by position, after a position."""
     while True:
         with engine.connect() as connection:
             rows = connection.execute(_PAGE, {"after": after, "limit": PAGE_EVENTS}).all()
@@ -119,27 +119,35 @@ def _ids(backends: Backends) -> dict[str, int]:
 
 
 def make(server: Postgres, events: int, twins: int) -> int:
-    """Record about so many events. Returns the last position. Raises UserError if the folder has a log."""
+    """Record about so many events. Returns the last position.
+
+    A log that an earlier run left is continued. Raises UserError if no run with as many twins has made it.
+    """
     city = server.database_url("city")
     upgrade(server.url)
     with open_backends(Settings(postgres_url=server.url)) as backends:
-        if backends.log.head("Rider").position:
-            raise UserError("the folder has a log: name an empty one")
-        schemas = _ids(backends)
-    create_database(server.database_url("postgres"), "city")
-    upgrade(city)
-    with open_backends(Settings(postgres_url=city)) as backends:
-        if _ids(backends) != schemas:
-            raise RuntimeError("the two databases have other schema ids: the payloads would be unreadable")
-    fill(Settings(postgres_url=city), -(-events // twins))
+        recorded, schemas = backends.log.head("Rider").position, _ids(backends)
+    # One transaction has all twins of its events, so what was recorded is a whole number of events of the city.
+    if recorded % twins:
+        raise UserError(
+            f"the folder has a log of {recorded:,} events, which is not of {twins} twins: name an empty one"
+        )
+    if not recorded:
+        create_database(server.database_url("postgres"), "city")
+        upgrade(city)
+        with open_backends(Settings(postgres_url=city)) as backends:
+            if _ids(backends) != schemas:
+                raise RuntimeError("the two databases have other schema ids: the payloads would be unreadable")
+        fill(Settings(postgres_url=city), -(-events // twins))
     source, target = reader_engine(city), writer_engine(server.url)
-    recorder, names, recorded, began = EventRecorder(target), Twins(twins), 0, time.monotonic()
-    for page in events_of(source):
+    recorder, names, began, first = EventRecorder(target), Twins(twins), time.monotonic(), recorded
+    for page in events_of(source, recorded // twins):
         # The events of one instant of the city stay together: times of recording never step back.
         recorder.insert_events([twin for event in page for twin in names.of(event)])
         before, recorded = recorded, recorded + len(page) * twins
         if recorded // PROGRESS_EVENTS > before // PROGRESS_EVENTS:
-            sys.stderr.write(f"recorded {recorded:,} events in {time.monotonic() - began:,.0f} s\n")
+            seconds = time.monotonic() - began
+            sys.stderr.write(f"recorded {recorded:,} events, {recorded - first:,} of them in {seconds:,.0f} s\n")
     source.dispose()
     target.dispose()
     return recorded
