@@ -44,8 +44,8 @@ def _bars(axes: Axes, mine: Sequence[GroupScores], other: Sequence[GroupScores])
 
 def _calibration(axes: Axes, found: EtaEvaluation) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-    for name in ("model", "baseline"):
-        axes.plot(LEVELS, [found.reliability[name][f"{level:g}"] for level in LEVELS], marker="o", label=name)
+    for name, shares in found.reliability.items():
+        axes.plot(LEVELS, [shares[f"{level:g}"] for level in LEVELS], marker="o", label=name)
     axes.set_xlabel("level of the quantile")
     axes.set_ylabel("share of truths at most that")
     axes.legend()

@@ -22,6 +22,8 @@ Integers = NDArray[np.int64]
 
 BANDS_M: Final = (1_000.0, 2_000.0, 5_000.0, 10_000.0)
 BAND_NAMES: Final = ("below 1 km", "1 to 2 km", "2 to 5 km", "5 to 10 km", "10 km and more")
+NOT_CALIBRATED: Final = "model, not calibrated"
+"""What answered, in an evaluation whose model is calibrated as in serving."""
 HOURS_A_BAND: Final = 3
 HOUR_NAMES: Final = (*(f"{3 * n:02}:00 to {3 * n + 3:02}:00" for n in range(8)), "unknown")
 _WEEK_MS: Final = 7 * 86_400_000
@@ -103,15 +105,24 @@ def evaluate(model: LearnedEta | Baseline, rows: ModelRows, *, by_order: bool) -
 
 
 def evaluation_of(
-    model: LearnedEta | Baseline, rows: ModelRows, judged: JudgedAnswers, *, by_order: bool
+    model: LearnedEta | Baseline,
+    rows: ModelRows,
+    judged: JudgedAnswers,
+    *,
+    by_order: bool,
+    uncalibrated: Answers | None = None,
 ) -> EtaEvaluation:
-    """As ``evaluate``, of answers that may have been calibrated."""
+    """As ``evaluate``, of answers that may have been calibrated; ``uncalibrated``: the same before that."""
     answers, outside = judged.answers, judged.outside
     if by_order:
         chosen = first_of_each_order(rows)
         rows, answers, outside = rows.of(chosen), answers.of(chosen), outside[chosen]
+        uncalibrated = None if uncalibrated is None else uncalibrated.of(chosen)
     truth = Truth(rows.label_s, rows.at_ms, rows.orders)
-    models = {"model": answers, "baseline": of_baseline(rows)}
+    models = {"model": answers}
+    if uncalibrated is not None:
+        models[NOT_CALIBRATED] = uncalibrated
+    models["baseline"] = of_baseline(rows)
     found = {name: scores(one, truth) for name, one in models.items()}
     served = ~np.isnan(rows.served_p50_s)
     if served.any():

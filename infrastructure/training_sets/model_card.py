@@ -36,6 +36,8 @@ def card(
         "<p>Seconds until an order is handed over: nine quantiles, of which the ETA serves P50 and P90. The trees "
         "learn what the documented baseline, and the promise of an order that has one, leave unexplained.</p>",
         "<h2>Errors on orders that are later than all it was trained on</h2>",
+        "<p>P50 and P90 are those that would have been served: adjusted by the ends that were known before each "
+        "answer, as the online calibration does. The groups below are of these.</p>",
         _table(found.all),
     ]
     if found.promised is not None:

@@ -83,7 +83,7 @@ class TrainingOptions:
 class TrainedEta:
     """``model`` is the shipped one; ``tested`` the one without the test part, whose errors the card shows.
 
-    ``test``: the rows of the test part, as ``tested`` has them.
+    ``later``: the rows of the validation and of the test part, as ``tested`` has them.
     """
 
     files: dict[str, bytes]
@@ -91,8 +91,13 @@ class TrainedEta:
     tested: LearnedEta
     tested_trees: list[list[Tree]]
     split: TimeSplit
-    test: ModelRows
+    later: ModelRows
     left_out: list[LeftOut] = field(default_factory=list)
+
+    @property
+    def test(self) -> ModelRows:
+        """The rows of the test part, as ``tested`` has them."""
+        return self.later.of(self.later.placed_ms >= self.split.test_ms)
 
 
 def train(
@@ -151,7 +156,7 @@ def train(
         FORMAT, model.digest, spec, {}, dict(origin), training, {}, numeric_fingerprint(), feature_references(rows)
     )
     files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    return TrainedEta(files, model, tested, first, split, rows.of(split.test), left_out)
+    return TrainedEta(files, model, tested, first, split, rows.of(split.validation | split.test), left_out)
 
 
 def write_model(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -8,8 +8,9 @@ import msgspec
 
 from domain.features.eta.packaged import PATH, packaged_baseline
 from infrastructure.eta_models.model_files import MANIFEST, ModelManifest
+from infrastructure.training_sets.calibrated import calibrated
 from infrastructure.training_sets.eta_set import EtaSet
-from infrastructure.training_sets.evaluate_eta import EtaEvaluation, evaluate
+from infrastructure.training_sets.evaluate_eta import EtaEvaluation, answers_of, evaluate, evaluation_of
 from infrastructure.training_sets.model_card import card
 from infrastructure.training_sets.model_rows import model_rows
 from infrastructure.training_sets.train_eta import (
@@ -20,6 +21,20 @@ from infrastructure.training_sets.train_eta import (
     with_evaluation,
     write_model,
 )
+
+
+def judged_as_served(made: TrainedEta, axis: str) -> EtaEvaluation:
+    """The errors on the test part, calibrated as serving would have: by the ends known before each answer.
+
+    The validation part is not scored; its ends teach the calibration, as those of the last weeks do when a model is
+    promoted. ``axis``: that of the set.
+    """
+    later = made.later
+    judged, test = answers_of(made.tested, later), later.placed_ms >= made.split.test_ms
+    adjusted = calibrated(later, judged.answers, later.end_known_ms(axis))
+    answered = msgspec.structs.replace(judged, answers=adjusted).of(test)
+    raw = judged.answers.of(test)
+    return evaluation_of(made.tested, later.of(test), answered, by_order=False, uncalibrated=raw)
 
 
 def train_with_card(
@@ -44,13 +59,12 @@ def train_with_card(
         "orders": manifest.orders,
     }
     made = train(rows, baseline, text, options, origin, on_step)
-    test = made.test
     on_step("judging the newest orders")
-    found = evaluate(made.tested, test, by_order=False)
+    found = judged_as_served(made, manifest.axis)
     left_out = {one.group: round(one.worth_s, 3) for one in made.left_out}
     evaluation = {"test": msgspec.to_builtins(found), "left_out_worth_s": left_out}
     read = msgspec.json.decode(made.files[MANIFEST], type=ModelManifest)
-    cards = card(read, found, evaluate(baseline, test, by_order=False), made.left_out)
+    cards = card(read, found, evaluate(baseline, made.test, by_order=False), made.left_out)
     files = with_evaluation(made.files, evaluation, cards)
     write_model(out, files)
     return made, found

@@ -29,6 +29,9 @@ def test_the_directory_names_its_set_and_has_its_card(folder: Path) -> None:
     assert manifest["training_set"]["data_digest"] == of_set["data_digest"]
     assert manifest["training"]["rows"]["all"] == 600
     assert manifest["evaluation"]["left_out_worth_s"]["promise"] > 0.0
+    # The errors are those that would have been served, beside those of the model alone.
+    errors = manifest["evaluation"]["test"]["all"]
+    assert errors["model"]["coverage_50"] != errors["model, not calibrated"]["coverage_50"]
     assert {"card.html", "importance.png", "calibration.png"} < set(manifest["files"])
     card = (folder / "model" / "card.html").read_text()
     assert "Trained without it" in card
@@ -41,6 +44,8 @@ def test_any_model_is_judged_beside_the_baseline_and_the_promise(folder: Path) -
     assert found["all"]["model"]["rows"] == 300
     assert found["all"]["model"]["mae_s"] < found["all"]["baseline"]["mae_s"]
     assert found["promised"]["model"]["mae_s"] < found["promised"]["promise"]["mae_s"]
+    raw = json.loads(run_here(["eval-eta", "model", "set", "--by-order", "--json"], {}, folder).stdout)
+    assert found["all"]["model, not calibrated"] == raw["all"]["model"] != found["all"]["model"]
     baseline = json.loads(run_here(["eval-eta", "baseline", "set", "--json"], {}, folder).stdout)
     assert baseline["all"]["model"] == baseline["all"]["baseline"]
     # Half of the ten days.
