@@ -33,8 +33,9 @@ def train_eta(
     known_by: Annotated[
         str | None,
         typer.Option(
-            help="Only orders whose end was known by then: epoch milliseconds, or RFC 3339 with zone. Judge the "
-            "model on later ones: eval-eta --placed-from."
+            help="Only orders whose end was known by then: epoch milliseconds, RFC 3339 with zone, or a share such as "
+            "75%, the instant before which so many orders were placed. Judge the model on later ones: eval-eta "
+            "--placed-from."
         ),
     ] = None,
     leave_out: Annotated[
@@ -54,6 +55,7 @@ def train_eta(
         raise typer.BadParameter(f"--name has 1 to {MAX_NAME} printable characters")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name another folder, so that no model is overwritten")
+    share = _share(known_by)
     options = TrainingOptions(
         name,
         seed,
@@ -61,14 +63,30 @@ def train_eta(
         rounds,
         without=_without(without),
         leave_out=leave_out,
-        known_by_ms=optional_time("--known-by", known_by),
+        known_by_ms=None if share is not None else optional_time("--known-by", known_by),
+        known_by_share=share,
     )
     made = _train(training_set, out, options)
     if as_json:
-        echo_json({"model": made.model.digest, "directory": str(out)})
+        echo_json({"model": made.model.digest, "directory": str(out), "known_by_ms": made.known_by_ms})
     else:
         echo(f"{out}: model {made.model.digest[:12]}; card {out / 'card.html'}")
-        echo(f"judge it: eval-eta {out} SET; promote it: models promote {out}")
+        later = "" if made.known_by_ms is None else f" --placed-from {made.known_by_ms} --by-order --calibrate"
+        echo(f"judge it: eval-eta {out} {'SET' if made.known_by_ms is None else training_set}{later}")
+        echo(f"promote it: models promote {out}")
+
+
+def _share(text: str | None) -> float | None:
+    """A share of orders, such as 75%; None for a time. Raises BadParameter."""
+    if text is None or not text.endswith("%"):
+        return None
+    try:
+        share = float(text.removesuffix("%")) / 100.0
+    except ValueError:
+        share = 0.0
+    if not 0.0 < share < 1.0:
+        raise typer.BadParameter(f"--known-by: a share is between 0% and 100%, not {text!r}")
+    return share
 
 
 def _without(text: str | None) -> tuple[str, ...]:

@@ -30,12 +30,9 @@ def split_by_time(rows: ModelRows, known_ms: Integers, validation_share: float, 
 
     Raises ValueError if a part would have no row.
     """
-    _, first = np.unique(rows.orders, return_index=True)
-    placed = np.sort(rows.placed_ms[first])
-    if not len(placed):
-        raise ValueError("no order of the training set has an end")
-    validation_ms = int(placed[min(len(placed) - 1, int(len(placed) * (1.0 - validation_share - test_share)))])
-    test_ms = int(placed[min(len(placed) - 1, int(len(placed) * (1.0 - test_share)))])
+    placed = _placed_ms(rows)
+    validation_ms = _at_share(placed, 1.0 - validation_share - test_share)
+    test_ms = _at_share(placed, 1.0 - test_share)
     training = (rows.placed_ms < validation_ms) & (known_ms < validation_ms)
     validation = (rows.placed_ms >= validation_ms) & (rows.placed_ms < test_ms) & (known_ms < test_ms)
     test = rows.placed_ms >= test_ms
@@ -43,3 +40,20 @@ def split_by_time(rows: ModelRows, known_ms: Integers, validation_share: float, 
         if not mask.any():
             raise ValueError(f"no row is left for the {name}: the training set has {len(placed):,} finished orders")
     return TimeSplit(training, validation, test, validation_ms, test_ms)
+
+
+def placed_by_ms(rows: ModelRows, share: float) -> int:
+    """The instant (epoch ms) before which this share of the orders was placed. Raises ValueError without an order."""
+    return _at_share(_placed_ms(rows), share)
+
+
+def _placed_ms(rows: ModelRows) -> Integers:
+    """When each order was placed, in order of time. Raises ValueError if there is none."""
+    _, first = np.unique(rows.orders, return_index=True)
+    if not len(first):
+        raise ValueError("no order of the training set has an end")
+    return np.sort(rows.placed_ms[first])
+
+
+def _at_share(placed_ms: Integers, share: float) -> int:
+    return int(placed_ms[min(len(placed_ms) - 1, int(len(placed_ms) * share))])

@@ -61,7 +61,8 @@ OnStep = Callable[[str], None]
 class TrainingOptions:
     """``without``: inputs that the model must not have. ``leave_out``: whether the worth of inputs is measured.
 
-    ``known_by_ms``: of the set, only the orders whose end was known before that instant; None: all.
+    ``known_by_ms``: of the set, only the orders whose end was known before that instant; None: all. ``known_by_share``
+    instead of it: the instant by which this share of the orders was placed.
     """
 
     name: str
@@ -73,6 +74,7 @@ class TrainingOptions:
     without: tuple[str, ...] = ()
     leave_out: bool = True
     known_by_ms: int | None = None
+    known_by_share: float | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -83,7 +85,7 @@ class TrainingOptions:
 class TrainedEta:
     """``model`` is the shipped one; ``tested`` the one without the test part, whose errors the card shows.
 
-    ``later``: the rows of the validation and of the test part, as ``tested`` has them.
+    ``later``: the rows of the validation and of the test part, as ``tested`` has them. ``known_by_ms``: of the options.
     """
 
     files: dict[str, bytes]
@@ -92,6 +94,7 @@ class TrainedEta:
     tested_trees: list[list[Tree]]
     split: TimeSplit
     later: ModelRows
+    known_by_ms: int | None
     left_out: list[LeftOut] = field(default_factory=list)
 
     @property
@@ -156,7 +159,8 @@ def train(
         FORMAT, model.digest, spec, {}, dict(origin), training, {}, numeric_fingerprint(), feature_references(rows)
     )
     files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    return TrainedEta(files, model, tested, first, split, rows.of(split.validation | split.test), left_out)
+    later = rows.of(split.validation | split.test)
+    return TrainedEta(files, model, tested, first, split, later, options.known_by_ms, left_out)
 
 
 def write_model(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from infrastructure.training_sets.eta_set import EtaSet
 from infrastructure.training_sets.evaluate_eta import EtaEvaluation, answers_of, evaluate, evaluation_of
 from infrastructure.training_sets.model_card import card
 from infrastructure.training_sets.model_rows import model_rows
+from infrastructure.training_sets.time_split import placed_by_ms
 from infrastructure.training_sets.train_eta import (
     OnStep,
     TrainedEta,
@@ -45,6 +47,8 @@ def train_with_card(
     on_step("reading the rows")
     rows = model_rows(training_set.rows(), baseline, None)
     manifest = training_set.manifest
+    if options.known_by_share is not None:
+        options = replace(options, known_by_ms=placed_by_ms(rows, options.known_by_share))
     if options.known_by_ms is not None:
         rows = rows.of(rows.end_known_ms(manifest.axis) < options.known_by_ms)
     origin = {

@@ -64,6 +64,12 @@ def test_a_model_is_judged_on_orders_that_it_was_not_trained_on(folder: Path) ->
     later = run_here(["eval-eta", "half", "set", "--placed-from", then, "--json"], {}, folder)
     assert json.loads(later.stdout)["all"]["model"]["rows"] == 300
     assert later.stderr == ""
+    # As a share of the orders: the instant is that of the first order that is held out.
+    share = ["train-eta", "set", "--out", "share", "--rounds", "5", "--no-leave-out", "--known-by", "50%", "--json"]
+    known_by_ms = json.loads(run_here(share, {}, folder).stdout)["known_by_ms"]
+    assert json.loads((folder / "share" / "manifest.json").read_text())["training"]["known_by_ms"] == known_by_ms
+    held_out = run_here(["eval-eta", "share", "set", "--placed-from", f"{known_by_ms}", "--json"], {}, folder)
+    assert json.loads(held_out.stdout)["all"]["model"]["orders"] == 150
     every = run_here(["eval-eta", "half", "set", "--json"], {}, folder)
     assert "300 of 600 rows are of orders from the time that the model was trained on" in every.stderr
 
@@ -82,6 +88,13 @@ def test_what_cannot_be_done_is_one_line(folder: Path, arguments: list[str], mes
     done = run_here(arguments, {}, folder)
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("share", ["0%", "100%", "half%", "nan%"])
+def test_a_share_of_no_or_all_orders_is_refused(folder: Path, share: str) -> None:
+    done = run_here(["train-eta", "set", "--out", "new", "--known-by", share], {}, folder)
+    assert done.returncode == 2
+    assert "between 0% and 100%" in done.stderr
 
 
 def test_an_input_that_does_not_exist_is_named(folder: Path) -> None:
