@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import psutil
+from sqlalchemy import Engine, text
 
 from infrastructure.embedded.fork_server import TITLE
 
@@ -39,6 +41,29 @@ def by_program(root: psutil.Process, others: Mapping[str, Iterable[psutil.Proces
             continue
         groups.setdefault(_program(process.pid == root.pid, line), []).append(process)
     return {name: seconds_of(found) for name, found in groups.items()}
+
+
+def postmaster_of(engine: Engine) -> psutil.Process:
+    """The main process of the Postgres of this machine that an engine asks."""
+    with engine.connect() as connection:
+        server = psutil.Process(connection.execute(text("SELECT pg_backend_pid()")).scalar_one()).parent()
+    assert server is not None, "a server process of Postgres has one that started it"
+    return server
+
+
+def by_process(root: psutil.Process) -> dict[int, float]:
+    """CPU seconds of a process and of its children, by process id."""
+    found = {}
+    for one in (root, *root.children()):
+        with suppress(psutil.Error):  # the process has ended since it was listed
+            times = one.cpu_times()
+            found[one.pid] = times.user + times.system
+    return found
+
+
+def used_s(before: Mapping[int, float], after: Mapping[int, float]) -> float:
+    """CPU seconds between two readings of ``by_process``, of the processes that ran at both."""
+    return sum(after[pid] - before[pid] for pid in before.keys() & after.keys())
 
 
 def _program(is_root: bool, line: str) -> str:

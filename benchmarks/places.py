@@ -14,15 +14,14 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import psutil
 from sqlalchemy import text
 
+from benchmarks.cpu import by_process, postmaster_of, used_s
 from benchmarks.results import at_most
 from benchmarks.support import START_MS, postgres, report
 from domain.events.contracts import Codec
@@ -89,32 +88,15 @@ def fill(url: str, riders: Sequence[str], events: int, every_ms: int) -> int:
     return now[0]
 
 
-def cpu_s(server: psutil.Process) -> dict[int, float]:
-    """Seconds of CPU that each process of Postgres has used, by its id."""
-    found = {}
-    for one in (server, *server.children()):
-        with suppress(psutil.NoSuchProcess):
-            times = one.cpu_times()
-            found[one.pid] = times.user + times.system
-    return found
-
-
-def used_s(before: Mapping[int, float], after: Mapping[int, float]) -> float:
-    """Seconds of CPU between two readings, of the processes that ran at both."""
-    return sum(after[pid] - before[pid] for pid in before.keys() & after.keys())
-
-
 def measured(url: str, riders: Sequence[str], events: int, last_ms: int) -> dict[str, Any]:
     engine = reader_engine(url)
     codec = Codec(schema_ids(Settings(postgres_url=url), engine))
     places, one = RiderPlaces(engine, codec.decode), PastKeys(engine, LOCATIONS, codec.decode, None)
-    with engine.connect() as connection:
-        server = psutil.Process(connection.execute(text("SELECT pg_backend_pid()")).scalar_one()).parent()
-    assert server is not None, "a server process has a postmaster"
+    server = postmaster_of(engine)
     figures: dict[str, Any] = {}
     for axis in ("event", "known", "position"):
         chance = random.Random(events)
-        took, worked, served = [], time.process_time(), cpu_s(server)
+        took, worked, served = [], time.process_time(), by_process(server)
         for _ in range(READS):
             # The first minutes and the last have fewer pings around them than any other.
             at_ms = chance.randrange(START_MS + 60_000, max(last_ms - 300_000, START_MS + 60_001))
@@ -128,7 +110,7 @@ def measured(url: str, riders: Sequence[str], events: int, last_ms: int) -> dict
             took.append((time.perf_counter() - began) * 1000)
             assert len(found.riders) == len(riders), (axis, len(found.riders))
         here_ms = (time.process_time() - worked) * 1000 / READS
-        postgres_ms = used_s(served, cpu_s(server)) * 1000 / READS
+        postgres_ms = used_s(served, by_process(server)) * 1000 / READS
         began = time.perf_counter()
         for rider in riders[:ONE_BY_ONE]:
             one.at(rider, as_of)
