@@ -23,13 +23,15 @@ from domain.errors import (
     TimestampInFuture,
 )
 from domain.riders.commands import MAX_WHY_CODE_POINTS, CloseStatement, ReviewAlert, RiderCommand
+from domain.riders.leg import Leg
 from domain.riders.periods import period_bounds_ms, period_of
 from domain.riders.rider import MAX_KEPT, Rider
-from tests.unit.domain.given import NOW_MS, Given
+from tests.unit.domain.given import NOW_MS, Given, a_ping
 
 ALERT = "5f0e8f65-2b1f-5a8d-9c6e-0b7e9d1c3f6a"
 WEEK = "2026-W38"
 WEEK_ENDS_MS = period_bounds_ms(WEEK)[1]
+LEG = Leg("order-1", "to_restaurant", 52.51, 13.41)
 REVIEWED, CLOSED = Rider.AlertReviewed, Rider.StatementClosed
 
 
@@ -114,6 +116,14 @@ def test_a_key_of_another_command_is_refused() -> None:
         IdempotencyConflict
     )
     Given(reviewed(command_id="key-1")).when(closed(command_id="key-1")).then_refused(IdempotencyConflict)
+
+
+def test_a_rider_with_a_confirmed_alert_is_assigned_and_paid_as_before() -> None:
+    """No consequence is automatic: neither a leg nor a closing nor a ping looks at a verdict."""
+    confirmed = reviewed(verdict="confirmed")
+    Given(confirmed).when(lambda rider: rider.record_ping(a_ping(), {})).then(Rider.PingRecorded)
+    Given(confirmed).when(lambda rider: rider.start_leg(LEG, NOW_MS)).then(Rider.LegStarted)
+    Given(confirmed).when(closed()).then(CLOSED)
 
 
 def test_a_rider_remembers_the_latest_100_reviews_and_keys() -> None:

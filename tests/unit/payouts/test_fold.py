@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.features.payouts.entries import PayoutEntry
 from domain.features.payouts.ids import NAMESPACE
 from domain.features.payouts.legs import MAX_ENDED_LEGS
 from domain.features.payouts.track import BUCKET_MS, KEPT_BUCKETS, fixes_of
@@ -104,6 +106,39 @@ def test_the_night_factor_is_that_of_the_city() -> None:
     assert amounts([started("o1", 0, **zone), ended("o1", 3_599)]) == [("payout", BASE)]
     assert amounts([started("o1", 0, **zone), ended("o1", 3_600)]) == [("payout", BASE * 5 // 4)]
     assert amounts([started("o1", 0, time_zone=""), ended("o1", 43_200)]) == [("payout", BASE)]
+
+
+@pytest.mark.parametrize(
+    ("first_paid_by_day", "time_zone"),
+    [
+        # Summer time begins: the night before ends at 06:00 of +1 h, that night an hour earlier, at 06:00 of +2 h.
+        ("2026-03-28T05:00:00", "Europe/Berlin"),
+        ("2026-03-29T04:00:00", "Europe/Berlin"),
+        # Summer time ends.
+        ("2026-10-24T04:00:00", "Europe/Berlin"),
+        ("2026-10-25T05:00:00", "Europe/Berlin"),
+        ("2026-10-25T00:30:00", "Asia/Kolkata"),
+    ],
+)
+def test_the_night_ends_by_the_clock_of_the_city_also_when_the_clock_changes(
+    first_paid_by_day: str, time_zone: str
+) -> None:
+    day_ms = round(datetime.fromisoformat(first_paid_by_day).replace(tzinfo=UTC).timestamp() * 1_000)
+    day_s = (day_ms - NOON_MS) / 1_000
+    begin = started("o1", day_s - 3_000, time_zone=time_zone)
+    assert amounts([begin, ended("o1", day_s - 0.001)]) == [("payout", BASE * 5 // 4)]
+    assert amounts([begin, ended("o1", day_s)]) == [("payout", BASE)]
+
+
+def test_a_confirmed_alert_changes_no_pay() -> None:
+    delivery = [started("o1", 0), ping(0), ping(40, 200), ended("o1", 100), ping(20, 300)]
+    reviewed = ("AlertReviewed", {"event_id": str(UUID(int=1)), "alert_id": str(UUID(int=2)), "verdict": "confirmed"})
+    with_reviews = [event for each in delivery for event in (reviewed, each)]
+
+    def without_place(events: list[Event]) -> list[PayoutEntry]:
+        return [entry._replace(position=0) for entry in folded(events)[1]]
+
+    assert without_place(with_reviews) == without_place(delivery)
 
 
 def test_a_leg_that_ended_otherwise_makes_no_entry_by_a_tariff_of_0() -> None:
@@ -205,6 +240,22 @@ def test_an_entry_after_the_close_goes_to_the_next_open_week_of_its_currency() -
     assert [e.period for e in folded([*delivery, statement_closed("2026-W48"), late])[1]] == ["2026-W49", "2026-W49"]
     other = statement_closed("2026-W49", "USD")
     assert [e.period for e in folded([*delivery, other, late])[1]] == ["2026-W49", "2026-W49"]
+
+
+def test_a_later_closing_of_an_earlier_week_opens_nothing_again() -> None:
+    # A rider whose first closing cannot be read may get a second one, of that week or of an earlier one.
+    delivery = [started("o1", 0), ping(0), ping(40, 100), ended("o1", 100)]
+    closings = [statement_closed("2026-W49"), statement_closed("2026-W47")]
+    assert [e.period for e in folded([*delivery, *closings, ping(20, 300)])[1]] == ["2026-W49", "2026-W50"]
+
+
+def test_a_statement_may_be_negative_and_the_earlier_one_stays_as_it_was_closed() -> None:
+    delivery = [started("o1", 0), ping(0), ping(40, 200), ended("o1", 100)]
+    _, entries = folded([*delivery, statement_closed("2026-W49"), ping(20, 10_000)])
+    assert [(e.period, e.amount_minor) for e in entries] == [
+        ("2026-W49", BASE + round(0.2 * KM_EUR)),
+        ("2026-W50", -round(0.2 * KM_EUR)),
+    ]
 
 
 def test_the_week_of_a_leg_is_that_of_its_end_in_utc() -> None:
