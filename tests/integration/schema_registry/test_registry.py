@@ -22,6 +22,7 @@ from domain.identifiers import derive_event_id
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.schema_registry.router import registry_router
 from infrastructure.postgres.engine import reader_engine
+from infrastructure.schema_registry.check_process import CheckProcess
 from infrastructure.schema_registry.client import EmbeddedRegistry, RegisteredIds, RegistryUnavailable, register_all
 from infrastructure.schema_registry.errors import Incompatible
 from infrastructure.schema_registry.external import ExternalRegistry
@@ -195,6 +196,35 @@ def test_processes_that_start_at_once_get_the_same_ids(postgres_url: str) -> Non
     finally:
         for engine in engines:
             engine.dispose()
+
+
+def test_only_what_others_registered_is_compared_in_a_separate_process(engine: Engine) -> None:
+    """The first start of each program registers all contracts: a process for them would cost more than the rest."""
+    checks = CheckProcess()
+    store = RegistryStore(engine, checks)
+    records = {contract.record for contract in contracts()}
+    assert len(contracts()) > len(records), "no contract has a second version"
+    register_all(EmbeddedRegistry(store))
+    assert checks.pid is None
+    try:
+        store.register("org.example.R", ONE)
+        store.register("org.example.R", TWO)
+        assert checks.pid is not None
+    finally:
+        checks.close()
+
+
+def test_a_contract_after_a_version_of_others_is_compared_in_a_separate_process(engine: Engine) -> None:
+    checks = CheckProcess()
+    store = RegistryStore(engine, checks)
+    theirs = dict(versions("GpsPing")[0].schema) | {"doc": "of another client"}
+    store.register(SUBJECT, json.dumps(theirs))
+    checks.close()
+    try:
+        store.release(SUBJECT, json.dumps(current("GpsPing").schema))
+        assert checks.pid is not None
+    finally:
+        checks.close()
 
 
 def test_a_refused_version_leaves_no_trace(store: RegistryStore) -> None:
