@@ -80,11 +80,13 @@ def test_tiles_appear_with_the_setting_and_say_whose_they_are(chrome: Browser, t
             wait_on_map(page, "anna")
             until(page, "() => window.ridelogMap.tilesLoaded > 3")
             expect(page.locator(".attribution")).to_have_text("© the <b>test</b>")
+            picture(page, "tiles")
             page.evaluate("() => window.ridelogMap.zoom(8)")
             until(page, "() => window.ridelogMap.view.scale > 256 * 2 ** 16")
+            # Beside the rider: its traffic cell would tint the tiles.
+            page.evaluate("() => window.ridelogMap.pan(3000, 0)")
             # By a picture: the page may not read a canvas any more that shows images of another host.
             eventually(lambda: share_of(COLOUR, page.locator(".map").screenshot()) > 0.6, what="the tiles are shown")
-            picture(page, "tiles")
             page.emulate_media(color_scheme="dark")
             until(page, "() => window.ridelogMap.surface.tileOpacity < 1")
         asked = {path for path, _ in server.asked}
