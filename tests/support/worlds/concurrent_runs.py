@@ -35,11 +35,12 @@ LONGEST = (
     "tests/faults/test_every_fault.py",
     "tests/faults/test_parity.py",
     "tests/faults/test_many_etas.py",
+    # They run one at a time: were they to wait for other files, one worker would be left with them alone at the end.
+    "tests/faults/",
     "tests/e2e/",
     "tests/contract/test_kafka_topics.py",
     "tests/contract/test_kafka_publishers.py",
     "tests/integration/supervision/test_serve.py",
-    "tests/faults/",
     "tests/integration/replay/test_all_keys.py",
     "tests/integration/postgres/test_failover.py",
     "tests/integration/cdc/",

@@ -34,6 +34,8 @@ def test_the_longest_file_starts_first_and_what_is_not_named_last() -> None:
     ranks = {file: rank_of(scope_of(file)) for file in FILES}
     assert min(ranks, key=lambda file: ranks[file]) == LONGEST[0]
     assert ranks["tests/faults/test_parity.py"] < ranks["tests/faults/test_soak.py"]
+    faults = {file for file in FILES if file.startswith(FAULTS)}
+    assert max(ranks[file] for file in faults) < min(ranks[file] for file in set(FILES) - faults)
     assert ranks["tests/unit/tests_themselves/test_concurrent_runs.py"] == len(LONGEST)
 
 
