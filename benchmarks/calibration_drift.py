@@ -8,7 +8,7 @@ from math import exp, log, pi, sin, sqrt
 from random import Random
 from typing import NamedTuple, Protocol
 
-from domain.features.calibration.recurrence import LEVELS, Recurrence, counted_cell
+from domain.features.calibration.recurrence import LEVELS, Recurrence, share_up_to
 from domain.features.calibration.scores import BINS, EDGES, P50_SCORE, P90_SCORE, bin_of
 
 WEEKS = 10
@@ -93,12 +93,12 @@ class Window:
         return p50, p90
 
     def quantile(self, level: float) -> float:
-        sums = counted_cell(self._sums)
+        total = sum(self._sums)
         low, high = float(EDGES[0]), float(EDGES[-1])
-        for _ in range(24 if sums.total else 0):
+        for _ in range(24 if total else 0):
             middle = (low + high) / 2
-            low, high = (middle, high) if sums.share_up_to(middle) < level else (low, middle)
-        return low if sums.total else float(P50_SCORE if level == LEVELS[0] else P90_SCORE)
+            low, high = (middle, high) if share_up_to(self._sums, total, middle) < level else (low, middle)
+        return low if total else float(P50_SCORE if level == LEVELS[0] else P90_SCORE)
 
 
 class AdaptiveLevel(Window):
@@ -110,10 +110,9 @@ class AdaptiveLevel(Window):
         self._levels = list(LEVELS)
 
     def add_hour(self, bins: Sequence[int]) -> None:
-        found = counted_cell(bins)
-        count = found.total
+        count = sum(bins)
         for number, (level, threshold) in enumerate(zip(LEVELS, self.thresholds(), strict=True)):
-            error = level - found.share_up_to(threshold) if count else 0.0
+            error = level - share_up_to(bins, count, threshold) if count else 0.0
             moved = self._levels[number] + min(self._gamma * count, 0.5) * error
             self._levels[number] = min(max(moved, 0.001), 0.999)
         super().add_hour(bins)

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from domain.features.calibration.adjustment import NOT_CALIBRATED, Calibration, Cell
-from domain.features.calibration.recurrence import (
-    CountedHour,
-    HourCounts,
-    Recurrence,
-    calibrate,
-    cities_of,
-    counted,
-    of_cities,
-)
+from domain.features.calibration.recurrence import HourCounts, calibrate
 from domain.features.calibration.scores import BINS, bin_of, score
 from domain.features.eta.quantiles import EtaQuantiles
 
@@ -43,8 +35,6 @@ class OnlineCalibration:
 
     def __init__(self) -> None:
         self._hours: dict[int, dict[Cell, list[int]]] = {}
-        self._counted: dict[int, CountedHour] = {}
-        """Of closed hours, which do not change any more: each is in the window of WINDOW_HOURS calibrations."""
         self._calibration = NOT_CALIBRATED
         self._asked_hour: int | None = None
 
@@ -65,23 +55,7 @@ class OnlineCalibration:
         hour = at_ms // HOUR_MS
         if hour != self._asked_hour:
             self._asked_hour = hour
-            closed = closed_hours(at_ms)
-            for old in [one for one in self._hours if one not in closed and one < hour]:
+            for old in [one for one in self._hours if one not in closed_hours(at_ms) and one < hour]:
                 del self._hours[old]
-                self._counted.pop(old, None)
-            self._calibration = self._calibrated([one for one in closed if one in self._hours])
+            self._calibration = calibration_at(self._hours, at_ms)
         return self._calibration
-
-    def _calibrated(self, hours: Sequence[int]) -> Calibration:
-        """``calibrate`` of these hours."""
-        cities, recurrence = cities_of(self._hours[hour] for hour in hours), Recurrence()
-        for hour in hours:
-            counts = self._hours[hour]
-            of_window = of_cities(counts, cities)
-            if of_window is not counts:
-                recurrence.add_hour(of_window)
-                continue
-            if hour not in self._counted:
-                self._counted[hour] = counted(counts)
-            recurrence.add_counted(self._counted[hour])
-        return recurrence.calibration()

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from operator import add
 from typing import Final, NamedTuple
 
@@ -58,27 +57,6 @@ HourCounts = Mapping[Cell, Sequence[int]]
 """Counts by bin of the outcomes of one hour, by leg and city; the city ALL has the orders without a city."""
 
 
-class CountedCell(NamedTuple):
-    """The scores of one cell in one hour. ``below``: of each bin, how many scores are in the bins before it."""
-
-    bins: Sequence[int]
-    below: Sequence[int]
-    total: int
-
-    def share_up_to(self, threshold: float) -> float:
-        """The share of the scores that are at most ``threshold``; within a bin they count as evenly spread."""
-        number = bisect_right(EDGES, threshold)
-        below = float(self.below[number])
-        if 0 < number < len(EDGES):
-            low, high = EDGES[number - 1], EDGES[number]
-            below += self.bins[number] * ((threshold - low) / (high - low))
-        return below / self.total
-
-
-CountedHour = Mapping[Cell, CountedCell]
-"""Every cell with outcomes of one hour, the coarser ones included, coarse before fine."""
-
-
 class _Tracked(NamedTuple):
     """One cell: its thresholds, in scores, and ``base``: those of the coarser cell when they last moved.
 
@@ -111,15 +89,11 @@ class Recurrence:
 
     def add_hour(self, counts: HourCounts) -> None:
         """Move the thresholds by the outcomes of the next hour. The order of ``counts`` changes nothing."""
-        self.add_counted(counted(counts))
-
-    def add_counted(self, hour: CountedHour) -> None:
-        """As ``add_hour``, for an hour that is counted once and added to many recurrences."""
         before: dict[Cell | None, tuple[float, float]] = {None: _START}
-        for cell, found in hour.items():
+        for cell, bins in _with_coarser(counts).items():
             base, tracked = before[parent_of(cell)], self._cells.get(cell)
             at = before[cell] = base if tracked is None else _followed(tracked, base)
-            self._cells[cell] = _moved(tracked, at, base, found)
+            self._cells[cell] = _moved(tracked, at, base, bins)
 
     def calibration(self) -> Calibration:
         """The thresholds of all cells that have outcomes, in whole thousandths."""
@@ -170,14 +144,14 @@ def of_cities(counts: HourCounts, cities: frozenset[str]) -> HourCounts:
     return found
 
 
-def counted(counts: HourCounts) -> CountedHour:
-    """Raises ValueError unless a cell has BINS bins."""
-    return {cell: counted_cell(bins) for cell, bins in _with_coarser(counts).items()}
-
-
-def counted_cell(bins: Sequence[int]) -> CountedCell:
-    below = (0, *accumulate(bins))
-    return CountedCell(bins, below, below[-1])
+def share_up_to(bins: Sequence[int], total: int, threshold: float) -> float:
+    """The share of ``total`` scores that are at most ``threshold``; within a bin they count as evenly spread."""
+    number = bisect_right(EDGES, threshold)
+    below = float(sum(bins[:number]))
+    if 0 < number < len(EDGES):
+        low, high = EDGES[number - 1], EDGES[number]
+        below += bins[number] * ((threshold - low) / (high - low))
+    return below / total
 
 
 def _with_coarser(counts: HourCounts) -> dict[Cell, Sequence[int]]:
@@ -214,9 +188,9 @@ def _followed(tracked: _Tracked, of_parent: tuple[float, float]) -> tuple[float,
 
 
 def _moved(
-    tracked: _Tracked | None, at: tuple[float, float], base: tuple[float, float], found: CountedCell
+    tracked: _Tracked | None, at: tuple[float, float], base: tuple[float, float], bins: Sequence[int]
 ) -> _Tracked:
-    count = found.total
+    count = sum(bins)
     held = tracked or _Tracked(*at, base, at)
     outcomes = held.outcomes + count
     volume = held.volume * VOLUME_DECAY + count
@@ -227,10 +201,10 @@ def _moved(
     moved: list[float] = []
     aims: list[float] = []
     for threshold, served, aim, level, gains in zip(at, held.served, held.aims, LEVELS, GAINS, strict=True):
-        aim += level_step * (level - found.share_up_to(served))
+        aim += level_step * (level - share_up_to(bins, count, served))
         aim = min(max(aim, -MAX_LEVEL_CHANGE), MAX_LEVEL_CHANGE)
         step = 1_000.0 * _step(gains, max(gains.outcome, start), count, usual)
-        moved.append(_bounded(threshold + step * (level + aim - found.share_up_to(threshold))))
+        moved.append(_bounded(threshold + step * (level + aim - share_up_to(bins, count, threshold))))
         aims.append(aim)
     return _Tracked(moved[0], moved[1], base, at, (aims[0], aims[1]), outcomes, volume, squares)
 

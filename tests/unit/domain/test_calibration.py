@@ -17,7 +17,7 @@ from domain.features.calibration.recurrence import (
     Recurrence,
     calibrate,
     cities_of,
-    counted_cell,
+    share_up_to,
 )
 from domain.features.calibration.scores import BINS, EDGES, bin_of, one_in, score
 from domain.features.eta.quantiles import EtaQuantiles
@@ -124,9 +124,9 @@ def test_a_cell_without_outcomes_has_the_thresholds_of_its_leg_then_of_all() -> 
 
 
 def test_the_share_within_a_bin_is_that_of_evenly_spread_scores() -> None:
-    cell = counted_cell(counts(110, 120, 130, 190))
-    assert [cell.share_up_to(at) for at in (100, 125, 150, 200)] == [0.0, 0.25, 0.5, 1.0]
-    assert counted_cell(counts(EDGES[0] - 1)).share_up_to(EDGES[0]) == 1.0
+    bins = counts(110, 120, 130, 190)
+    assert [share_up_to(bins, 4, at) for at in (100, 125, 150, 200)] == [0.0, 0.25, 0.5, 1.0]
+    assert share_up_to(counts(EDGES[0] - 1), 1, EDGES[0]) == 1.0
 
 
 cells = st.tuples(st.sampled_from(["unassigned", LEG]), st.sampled_from([ALL, "a", "b"]))
@@ -249,7 +249,7 @@ def test_an_outcome_counts_once_its_hour_is_over() -> None:
 
 @pytest.mark.parametrize("cities", [2, MAX_CITIES + 3])
 def test_an_evaluation_has_the_calibration_of_the_counts_at_each_hour(cities: int) -> None:
-    # Hours are counted once and used in the windows of many answers, also when cities share the cells of their legs.
+    # Also when cities share the cells of their legs.
     chance, online, hours = Random(5), OnlineCalibration(), dict[int, dict[tuple[str, str], list[int]]]()
     for hour in range(HOUR, HOUR + 12):
         for _ in range(40):
