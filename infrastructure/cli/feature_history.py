@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from infrastructure.cli.engines import ClusterOption, Engine, PartsEngineOption, parts_elsewhere
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
@@ -76,6 +77,8 @@ def feature_history(
         Path | None, typer.Option(help="Recreate the rows of this manifest, and check that the bytes are the same.")
     ] = None,
     workers: WorkersOption = WORKERS,
+    engine: PartsEngineOption = Engine.HERE,
+    cluster: ClusterOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,7 +92,8 @@ def feature_history(
       feature-history speed --from … --to … --out a.parquet
       feature-history --manifest a.parquet.manifest.json --out b.parquet
 
-    gives the same bytes, even if the log has grown since.
+    gives the same bytes, even if the log has grown since. So do any number of workers, here or on a cluster
+    (docs/flink.md).
     """
     import msgspec
 
@@ -107,14 +111,15 @@ def feature_history(
     if manifest is not None and manifest.resolve() == manifest_path(out).resolve():
         # Writing would delete the rows to compare with.
         raise typer.BadParameter(f"--out {out} is the file of that manifest: name another file")
-    with expected_as_user_error(), servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings:
+    loaded = Settings.load({"data_dir": data_dir, "flink_url": cluster})
+    with expected_as_user_error(), servers_for(loaded, EVENT_STORE_SETTINGS) as settings:
         if wanted is not None:
             history = _request_of(settings, wanted)
         else:
             span = TimeSpan(_time("--from", since), _time("--to", to), _every(every))
             selection = HistorySelection(projection, _keys(keys, keys_file), span, axis, position, allow_expired)
             history = _request(settings, selection)
-        made = _make(settings, history, out, workers)
+        made = _make(settings, history, out, workers, engine)
     if as_json:
         echo(msgspec.json.encode(made))
     else:
@@ -127,13 +132,14 @@ def feature_history(
         echo(f"the bytes are the same as those of {manifest}", err=True)
 
 
-def _make(settings: Settings, history: BoundHistory, out: Path, workers: int) -> Manifest:
+def _make(settings: Settings, history: BoundHistory, out: Path, workers: int, engine: Engine) -> Manifest:
     from infrastructure.cli.progress import progress
     from infrastructure.training_sets.feature_history import make_history
 
     began = time.monotonic()
+    elsewhere = parts_elsewhere(engine, settings, workers, lambda note: echo(f"history: {note}", err=True))
     with progress("history", "events") as show:
-        made = make_history(settings, history, out, workers, show)
+        made = make_history(settings, history, out, workers, show, elsewhere=elsewhere)
     echo(f"{made.events:,} events, {made.rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
     return made
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infrastructure.cli.engines import ClusterOption, cluster_of_settings, flink_client
 from infrastructure.cli.options import DataDirOption, JsonOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
@@ -15,15 +16,11 @@ if TYPE_CHECKING:
     from infrastructure.observability.flink_cluster import FlinkCluster
     from infrastructure.settings.settings import Settings
 
-APP_FOLDER = Path(__file__).resolve().parents[2]
 commands = typer.Typer(
     help="Projections on an Apache Flink cluster, instead of in `serve`.",
     no_args_is_help=True,
 )
 NamesArgument = Annotated[list[str], typer.Argument(metavar="PROJECTION...", help="Names of projections.")]
-ClusterOption = Annotated[
-    str | None, typer.Option("--cluster", help="REST address of the cluster.  \\[default: RIDELOG_FLINK_URL]")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,8 +51,7 @@ def submit(
     """
     from infrastructure.backends import projection_named
     from infrastructure.embedded.stack import servers_for
-    from infrastructure.flink.client import FlinkClient, Submission
-    from infrastructure.flink.environment import FOLDER, FlinkEnvironment
+    from infrastructure.flink.client import Submission
 
     for name in projections:
         projection_named(name)
@@ -65,9 +61,7 @@ def submit(
             if (job := found.get(name)) is not None and job.goes_on:
                 state = "runs" if job.runs else f"is {job.state}"
                 raise UserError(f"the job {job.job_id} of {name} {state} already: `flink cancel {name}` ends it")
-        client = FlinkClient(
-            FlinkEnvironment(environment or APP_FOLDER / FOLDER), url_of_settings(settings), APP_FOLDER
-        )
+        client = flink_client(settings, environment)
         # One program for all: to start Flink's client costs more than a job.
         submission = Submission(projections[0], parallelism, restore, arguments=tuple(projections))
         job_ids = client.submit_all(submission, settings.environment(), len(projections))
@@ -86,7 +80,7 @@ def status(cluster: ClusterOption = None, data_dir: DataDirOption = None, as_jso
     import msgspec
 
     found = cluster_of_settings(_settings(data_dir, cluster))
-    jobs, fills = found.jobs(), found.fills()
+    jobs, fills, parts = found.jobs(), found.fills(), found.part_jobs()
     if as_json:
         echo(msgspec.json.encode(jobs))
     else:
@@ -100,6 +94,11 @@ def status(cluster: ClusterOption = None, data_dir: DataDirOption = None, as_jso
             echo(
                 f"rebuild of {fill.generation}: {fill.state}, job {fill.job_id}. If its command was killed, "
                 f"`rebuild-projection {fill.generation.partition('@')[0]} --engine flink` cancels it and goes on"
+            )
+        for one in parts:
+            echo(
+                f"parts in {one.folder}: {one.state}, job {one.job_id}. If its command was killed, the same command "
+                "cancels it and goes on"
             )
     raise typer.Exit(1 if any(not job.runs and job.state != "CANCELED" for job in jobs) else 0)
 
@@ -142,17 +141,3 @@ def _settings(data_dir: Path | None, cluster: str | None) -> Settings:
     from infrastructure.settings.settings import Settings
 
     return Settings.load({"data_dir": data_dir, "flink_url": cluster})
-
-
-def url_of_settings(settings: Settings) -> str:
-    """Raises UserError if no cluster is named."""
-    if settings.flink_url is None:
-        raise UserError("no Flink cluster is named: set RIDELOG_FLINK_URL, or give --cluster http://host:8081")
-    return settings.flink_url
-
-
-def cluster_of_settings(settings: Settings) -> FlinkCluster:
-    """Raises UserError if no cluster is named."""
-    from infrastructure.observability.flink_cluster import FlinkCluster
-
-    return FlinkCluster(url_of_settings(settings), settings.topic_prefix)

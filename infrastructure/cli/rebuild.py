@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infrastructure.cli.engines import ClusterOption, Engine, cluster_of_settings, flink_client
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from infrastructure.operations.rebuild import FillElsewhere
     from infrastructure.settings.settings import Settings
     from projections.rebuild.rebuild import Rebuild
     from projections.rebuild.rebuild_outcome import RebuildOutcome
-
-
-class RebuildEngine(StrEnum):
-    """What fills the new generation of a rebuild; the values are those of the option."""
-
-    HERE = "here"
-    FLINK = "flink"
 
 
 NameArgument = Annotated[str, typer.Argument(help="The projection, for example speed.")]
@@ -60,11 +52,9 @@ def rebuild_projection(
         ),
     ] = None,
     engine: Annotated[
-        RebuildEngine, typer.Option(help="What fills the new generation: processes here, or a Flink cluster.")
-    ] = RebuildEngine.HERE,
-    cluster: Annotated[
-        str | None, typer.Option(help="REST address of the cluster.  \\[default: RIDELOG_FLINK_URL]")
-    ] = None,
+        Engine, typer.Option(help="What fills the new generation: processes here, or a Flink cluster.")
+    ] = Engine.HERE,
+    cluster: ClusterOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,7 +95,7 @@ def _with_rebuild(
     as_json: bool,
     act: Callable[[Rebuild], RebuildOutcome],
     cluster: str | None = None,
-    engine: RebuildEngine = RebuildEngine.HERE,
+    engine: Engine = Engine.HERE,
 ) -> None:
     import msgspec
 
@@ -133,7 +123,7 @@ def _with_rebuild(
             def show(done: int, of: int) -> None:
                 shown.update(done / max(of, 1), done, f"{of - done:,} to go")
 
-            elsewhere = _on_flink(served, name, workers, shown.note) if engine is RebuildEngine.FLINK else None
+            elsewhere = _on_flink(served, name, workers, shown.note) if engine is Engine.FLINK else None
             with rebuilding(
                 served,
                 projection,
@@ -154,11 +144,8 @@ def _with_rebuild(
 
 
 def _on_flink(settings: Settings, name: str, parallelism: int, on_note: Callable[[str], None]) -> FillElsewhere:
-    from infrastructure.cli.flink import APP_FOLDER, cluster_of_settings, url_of_settings
-    from infrastructure.flink.client import FlinkClient
-    from infrastructure.flink.environment import FOLDER, FlinkEnvironment
     from infrastructure.flink.rebuild_fill import FoldOnFlink
 
-    client = FlinkClient(FlinkEnvironment(APP_FOLDER / FOLDER), url_of_settings(settings), APP_FOLDER)
-    cluster = cluster_of_settings(settings)
-    return FoldOnFlink(client, cluster, settings.environment(), name, parallelism, on_note=on_note).fill
+    client, cluster = flink_client(settings), cluster_of_settings(settings)
+    found = FoldOnFlink(client, cluster, settings.environment(), name, parallelism, on_note=on_note)
+    return found.fill

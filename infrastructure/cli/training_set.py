@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from infrastructure.cli.engines import ClusterOption, Engine, PartsEngineOption, parts_elsewhere
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
 from infrastructure.cli.output import echo, echo_json
 from infrastructure.errors import UserError
@@ -79,6 +80,8 @@ def training_set(
         ),
     ] = None,
     workers: WorkersOption = WORKERS,
+    engine: PartsEngineOption = Engine.HERE,
+    cluster: ClusterOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -93,7 +96,8 @@ def training_set(
       training-set --at-events placed,picked_up --axis event --out imported
       training-set --manifest week/manifest.json --out again
 
-    gives the same bytes, even if the log has grown since.
+    gives the same bytes, even if the log has grown since. So do any number of workers, here or on a cluster
+    (docs/flink.md).
     """
     import msgspec
 
@@ -105,12 +109,13 @@ def training_set(
 
     selection = _Selection(since, every, at_events, instants, axis, position)
     wanted = None if manifest is None else read_eta_manifest(manifest)
-    if explain is not None and (wanted is not None or not selection.is_empty):
+    if explain is not None and (wanted is not None or not selection.is_empty or engine is not Engine.HERE):
         raise typer.BadParameter("--explain reads the set in --out: give no other options of a set with it")
     if wanted is not None and not selection._replace(instants=None).is_empty:
         raise typer.BadParameter("--manifest says what to write: give no rule, axis or position with it")
     rule = None if explain is not None or wanted is not None else _rule(selection)
-    with expected_as_user_error(), servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings:
+    loaded = Settings.load({"data_dir": data_dir, "flink_url": cluster})
+    with expected_as_user_error(), servers_for(loaded, EVENT_STORE_SETTINGS) as settings:
         if explain is not None:
             _explain(settings, out, explain)
             return
@@ -120,7 +125,7 @@ def training_set(
         else:
             assert rule is not None
             request = _request(settings, rule, _axis(selection), position)
-        made = _make(settings, request, out, workers, instants)
+        made = _make(settings, request, out, workers, instants, engine)
         seconds = time.monotonic() - began
     if as_json:
         echo(msgspec.json.encode({**msgspec.to_builtins(made.manifest), "examples": made.examples[:MAX_EXAMPLES]}))
@@ -164,12 +169,15 @@ _SKIPPED = {
 }
 
 
-def _make(settings: Settings, request: EtaRequest, out: Path, workers: int, instants: Path | None) -> Made:
+def _make(
+    settings: Settings, request: EtaRequest, out: Path, workers: int, instants: Path | None, engine: Engine
+) -> Made:
     from contextlib import ExitStack
 
     from infrastructure.cli.progress import progress
     from infrastructure.operations.training_set import make_eta_set
 
+    elsewhere = parts_elsewhere(engine, settings, workers, lambda note: echo(f"training-set: {note}", err=True))
     with ExitStack() as stack:
         shown: dict[str, object] = {}
 
@@ -181,7 +189,7 @@ def _make(settings: Settings, request: EtaRequest, out: Path, workers: int, inst
             assert callable(reporter)
             reporter(done, total)
 
-        return make_eta_set(settings, request, out, workers, show, instants=instants)
+        return make_eta_set(settings, request, out, workers, show, instants=instants, elsewhere=elsewhere)
 
 
 def _request(settings: Settings, rule: EtaRule, axis: Axis, position: int | None) -> EtaRequest:

@@ -74,7 +74,7 @@ class FlinkClient:
         found: list[str] = _SUBMITTED.findall(done.stdout)
         if len(found) < jobs:
             which = "the job was" if jobs == 1 else f"{jobs - len(found)} of {jobs} jobs were"
-            raise UserError(f"{which} not submitted: {_reason(done.stdout + done.stderr)}")
+            raise UserError(f"{which} not submitted: {reason_of(done.stdout + done.stderr)}")
         return found
 
     def command(self, submission: Submission) -> Sequence[str]:
@@ -92,7 +92,7 @@ class FlinkClient:
         )
 
 
-def _reason(output: str) -> str:
+def reason_of(output: str) -> str:
     """The last error of the Python program, else Java's innermost cause, else all of the output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     program = [line for line in lines if _PYTHON_ERROR.match(line)]

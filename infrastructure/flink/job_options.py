@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-from infrastructure.observability.flink_cluster import JOB_PREFIX, REBUILD_PREFIX
+from infrastructure.observability.flink_cluster import JOB_PREFIX, PARTS_PREFIX, REBUILD_PREFIX
 from infrastructure.settings.settings import Settings
 
 CHECKPOINT_TIMEOUT_MS = 600_000
@@ -22,6 +22,11 @@ def job_name(settings: Settings, projection: str) -> str:
 def rebuild_name(settings: Settings, projection: str, generation: int) -> str:
     """The name of the bounded job that fills a generation. It is no job of the projection: it ends by itself."""
     return f"{REBUILD_PREFIX}{settings.topic_prefix}{projection}@{generation}"
+
+
+def parts_name(settings: Settings, folder: str) -> str:
+    """The name of the bounded job that makes parts of a file in ``folder``."""
+    return f"{PARTS_PREFIX}{settings.topic_prefix}{folder}"
 
 
 class JobOptions(NamedTuple):

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from infrastructure.errors import UserError
-from infrastructure.flink.client import FlinkClient, Submission
-from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, FlinkCluster
-from infrastructure.operations.fill_jobs import POLL_INTERVAL_S, FillJobs
+from infrastructure.flink.bounded_jobs import BoundedJob, BoundedJobs
+from infrastructure.flink.client import FlinkClient
+from infrastructure.observability.flink_cluster import FlinkCluster
+from infrastructure.operations.fill_jobs import FillJobs
 from infrastructure.process_pool import OnTick
 
 PROGRAM = Path(__file__).with_name("rebuild_job.py")
@@ -42,13 +42,9 @@ class FoldOnFlink:
         on_note: Callable[[str], None] = lambda note: None,
     ) -> None:
         """``on_note`` gets lines for people."""
-        self._client = client
-        self._cluster = cluster
-        self._settings = settings
+        self._jobs = BoundedJobs(client, cluster, settings, parallelism, sleep, on_note)
+        self._others = FillJobs(cluster, projection, on_note, sleep)
         self._name = projection
-        self._parallelism = parallelism
-        self._sleep = sleep
-        self._on_note = on_note
 
     def fill(self, generation: int, targets: Mapping[int, int], on_tick: OnTick) -> None:
         """Bring all shards to their targets. An aborted rebuild cancels its job, and is resumed at the fences.
@@ -57,22 +53,8 @@ class FoldOnFlink:
         client may submit one after its command was killed. Raises UserError if the job fails, or the cluster does not
         answer.
         """
-        others = FillJobs(self._cluster, self._name, self._on_note, self._sleep)
-        others.end_all()
+        self._others.end_all()
         arguments = (self._name, str(generation), json.dumps(targets, separators=(",", ":")))
-        submission = Submission(self._name, self._parallelism, program=PROGRAM, arguments=arguments)
-        job_id = self._client.submit(submission, self._settings)
-        state = "CREATED"
-        try:
-            while (state := self._cluster.state(job_id)) in STATES_OF_A_RUNNING_JOB:
-                on_tick()
-                self._sleep(POLL_INTERVAL_S)
-        finally:
-            if state in STATES_OF_A_RUNNING_JOB:
-                self._cluster.cancel(job_id)
-        if state != "FINISHED":
-            raise UserError(
-                f"the job {job_id} that fills generation {generation} of {self._name} is {state}: see the cluster's "
-                "log, and run the command again; it goes on where the job ended"
-            )
-        others.end_all()
+        does = f"that fills generation {generation} of {self._name}"
+        self._jobs.run(BoundedJob(self._name, does, PROGRAM, arguments), on_tick)
+        self._others.end_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,16 +15,18 @@ from infrastructure.settings.settings import Settings
 NEEDED = ("postgres_url", "redis_url", "kafka_bootstrap")
 
 
-def worker_settings(partitions: int | None = None) -> Settings:
-    """Read the environment. ``partitions``: of the topic, as the client knows them.
+def worker_settings(partitions: int | None = None, needed: Sequence[str] = NEEDED) -> Settings:
+    """Read the environment. ``partitions``: of the topic, as the client knows them. ``needed``: addresses.
 
     Raises UserError for a missing address, and for a login of Kafka that the environment lacks.
     """
     settings = Settings.load(toml=None)
-    if missing := [f"RIDELOG_{name.upper()}" for name in NEEDED if getattr(settings, name) is None]:
+    if missing := [f"RIDELOG_{name.upper()}" for name in needed if getattr(settings, name) is None]:
         raise UserError(
             f"the TaskManager's environment lacks {', '.join(missing)}: set them where it starts, as for `serve`"
         )
+    if "kafka_bootstrap" not in needed:
+        return settings
     assert settings.kafka_bootstrap is not None
     if kafka_address(settings.kafka_bootstrap).mechanism and (lacking := {USERNAME, PASSWORD} - os.environ.keys()):
         # Kafka's client would use the name of the variable as the login, and be refused without end.

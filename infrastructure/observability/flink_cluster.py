@@ -16,6 +16,8 @@ from projections.catalogue import PROJECTIONS
 JOB_PREFIX = "ridelog-"
 REBUILD_PREFIX = "rebuild "
 """Starts the name of a bounded job that fills a generation."""
+PARTS_PREFIX = "parts "
+"""Starts the name of a bounded job that makes parts of a file; its folder follows."""
 REQUEST_TIMEOUT_S = 2.0
 """`status`, health and metrics ask while others wait: a cluster that does not answer must not hold them up."""
 SAVEPOINT_TIMEOUT_S = 120.0
@@ -63,6 +65,14 @@ class FillJob(msgspec.Struct):
     state: str
 
 
+class PartsJob(msgspec.Struct):
+    """A running job that makes parts of a history or of a training set; ``folder`` is where it writes them."""
+
+    folder: str
+    job_id: str
+    state: str
+
+
 class _Listed(msgspec.Struct):
     jid: str
     name: str
@@ -96,6 +106,18 @@ class _Metric(msgspec.Struct):
     value: str
 
 
+class _Failure(msgspec.Struct):
+    stacktrace: str = ""
+
+
+class _Failures(msgspec.Struct):
+    entries: list[_Failure] = []
+
+
+class _Exceptions(msgspec.Struct):
+    history: _Failures = msgspec.field(name="exceptionHistory", default_factory=_Failures)
+
+
 class _Trigger(msgspec.Struct):
     request_id: str = msgspec.field(name="request-id")
 
@@ -119,6 +141,7 @@ class FlinkCluster:
         self._shown = http_address(url).shown
         self._prefix = JOB_PREFIX + prefix
         self._fill_prefix = REBUILD_PREFIX + prefix
+        self._parts_prefix = PARTS_PREFIX + prefix
         self._timeout_s = timeout_s
         self._clock = clock
 
@@ -148,15 +171,25 @@ class FlinkCluster:
         Only the command that submitted one ends it early: after a kill -9 of that command the job goes on.
         """
         found: list[FillJob] = []
-        with self._client() as client:
-            listed = self._get(client, "/jobs/overview", _Overview).jobs
-        for job in listed:
-            generation = job.name.removeprefix(self._fill_prefix)
+        for generation, job in self._running(self._fill_prefix):
             name = generation.partition("@")[0]
-            is_ours = generation != job.name and name in PROJECTIONS
-            if is_ours and job.state in STATES_OF_A_RUNNING_JOB and projection in (None, name):
+            if name in PROJECTIONS and projection in (None, name):
                 found.append(FillJob(generation, job.jid, job.state))
         return found
+
+    def part_jobs(self, folder: str | None = None) -> list[PartsJob]:
+        """The running jobs that make parts in the folder, or in all. Raises ClusterUnavailable.
+
+        As those that fill generations, they go on after a kill -9 of their command.
+        """
+        found = [PartsJob(name, job.jid, job.state) for name, job in self._running(self._parts_prefix)]
+        return [job for job in found if folder in (None, job.folder)]
+
+    def failure(self, job_id: str) -> str:
+        """The stack trace of what made the job fail, "" if nothing has. Raises ClusterUnavailable."""
+        with self._client() as client:
+            found = self._get(client, f"/jobs/{job_id}/exceptions", _Exceptions).history.entries
+        return found[0].stacktrace if found else ""
 
     def state(self, job_id: str) -> str:
         """The state of one job. Raises ClusterUnavailable."""
@@ -188,6 +221,16 @@ class FlinkCluster:
             if name != job.name and name in PROJECTIONS:
                 newest[name] = FlinkJob(name, job.jid, job.state, job.started_ms)
         return [newest[name] for name in sorted(newest)]
+
+    def _running(self, prefix: str) -> list[tuple[str, _Listed]]:
+        """The running jobs whose names start with ``prefix``, each with the rest of its name."""
+        with self._client() as client:
+            listed = self._get(client, "/jobs/overview", _Overview).jobs
+        return [
+            (job.name.removeprefix(prefix), job)
+            for job in listed
+            if job.name.startswith(prefix) and job.state in STATES_OF_A_RUNNING_JOB
+        ]
 
     def _described(self, client: httpx.Client, job: FlinkJob) -> FlinkJob:
         if job.state not in STATES_OF_A_RUNNING_JOB:

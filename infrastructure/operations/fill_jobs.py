@@ -1,4 +1,4 @@
-"""Ends the jobs on a Flink cluster that fill generations of a projection for rebuilds that were killed."""
+"""Ends the jobs on a Flink cluster that killed commands have left, such as those that fill a generation."""
 
 from __future__ import annotations
 
@@ -51,26 +51,40 @@ class FillJobs:
             if job.generation == f"{self._projection}@{generation}":
                 self._end(job)
 
-    def is_running(self, job_id: str) -> bool:
-        """Whether the job has not ended. Raises ClusterUnavailable."""
-        return self._cluster.state(job_id) in STATES_OF_A_RUNNING_JOB
-
     def _end(self, job: FillJob) -> None:
-        self._on_note(f"cancelling the job {job.job_id} that a killed rebuild of {job.generation} has left")
-        try:
-            self._cluster.cancel(job.job_id)
-        except ClusterUnavailable:
-            # It may have ended meanwhile.
-            if self.is_running(job.job_id):
-                raise
-        for _ in range(MAX_CANCEL_POLLS):
-            if not self.is_running(job.job_id):
-                return
-            self._sleep(POLL_INTERVAL_S)
-        raise UserError(
-            f"the job {job.job_id} of a killed rebuild does not end: restart the TaskManager that runs it, "
-            "then run the command again"
-        )
+        end_orphan(self._cluster, job.job_id, f"a killed rebuild of {job.generation}", self._on_note, self._sleep)
+
+
+def end_orphan(
+    cluster: FlinkCluster,
+    job_id: str,
+    left_by: str,
+    on_note: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Cancel the job that a killed command has left, and wait until it has ended. ``left_by`` names the command.
+
+    Raises UserError if it does not end.
+    """
+    on_note(f"cancelling the job {job_id} that {left_by} has left")
+    try:
+        cluster.cancel(job_id)
+    except ClusterUnavailable:
+        # It may have ended meanwhile.
+        if _is_running(cluster, job_id):
+            raise
+    for _ in range(MAX_CANCEL_POLLS):
+        if not _is_running(cluster, job_id):
+            return
+        sleep(POLL_INTERVAL_S)
+    raise UserError(
+        f"the job {job_id} that {left_by} has left does not end: restart the TaskManager that runs it, "
+        "then run the command again"
+    )
+
+
+def _is_running(cluster: FlinkCluster, job_id: str) -> bool:
+    return cluster.state(job_id) in STATES_OF_A_RUNNING_JOB
 
 
 def ender_of_other_fills(settings: Settings, projection: str, on_note: Callable[[str], None]) -> Callable[[int], None]:

@@ -54,6 +54,14 @@ def test_status_shows_a_job_that_fills_a_generation_and_what_ends_it(flink: Fake
     assert "`rebuild-projection speed --engine flink` cancels it" in shown.stdout
 
 
+def test_status_shows_a_job_that_makes_parts_of_a_file(flink: FakeFlink, tmp_path: Path) -> None:
+    with_a_job(flink, "RUNNING")
+    flink.answers["/jobs/overview"]["jobs"].append(listed_job("b" * 32, "parts /shared/a.parquet.parts", "RUNNING", 2))
+    shown = run(flink, tmp_path, "status")
+    assert shown.returncode == 0
+    assert f"parts in /shared/a.parquet.parts: RUNNING, job {'b' * 32}" in shown.stdout
+
+
 def test_cancel_ends_the_job_of_the_projection(flink: FakeFlink, tmp_path: Path) -> None:
     with_a_job(flink, "RUNNING")
     assert run(flink, tmp_path, "cancel", "speed").stdout == "speed: cancelled\n"

@@ -41,6 +41,7 @@ LONGEST = (
     "tests/contract/test_kafka_topics.py",
     "tests/contract/test_kafka_publishers.py",
     "tests/integration/supervision/test_serve.py",
+    "tests/integration/flink/",
     "tests/integration/replay/test_all_keys.py",
     "tests/integration/postgres/test_failover.py",
     "tests/integration/cdc/",

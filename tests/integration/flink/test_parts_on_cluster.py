@@ -1,0 +1,121 @@
+"""Parts of a history and of a training set on a session cluster: the bytes are those of the processes here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infrastructure.backends import open_backends
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.errors import UserError
+from infrastructure.flink.bounded_jobs import BoundedJobs
+from infrastructure.flink.client import FlinkClient
+from infrastructure.flink.environment import FOLDER, FlinkEnvironment
+from infrastructure.flink.parts_on_flink import PartsOnFlink
+from infrastructure.observability.flink_cluster import FlinkCluster
+from infrastructure.operations.training_set import make_eta_set
+from infrastructure.operations.training_set_request import resolve
+from infrastructure.replay.parts_elsewhere import PartsOrder
+from infrastructure.settings.settings import Settings
+from infrastructure.training_sets.eta_set import EtaRule
+from infrastructure.training_sets.feature_history import HISTORY, make_history
+from infrastructure.training_sets.history_shards import BoundHistory, HistoryRequest
+from projections.replay.as_of import AsOf
+from tests.support.servers.flink_cluster import JobManager, TaskManager, missing_environment
+from tests.support.servers.servers import fresh_database, running
+from tests.support.servers.serving import ROOT
+from tests.support.worlds.eta_log import items_of, record
+from tests.unit.simulator.scenarios import busy
+
+LIMIT_S = 1_800
+"""Flink's client takes 15 s of CPU a job, and a training set has three: minutes where ten processes want each core."""
+
+
+@pytest.fixture(scope="module")
+def jobmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobManager]:
+    if (lacking := missing_environment()) is not None:
+        pytest.skip(lacking)
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if not (ROOT / FOLDER / "lib" / python).is_dir():
+        pytest.skip(
+            f"the environment of Flink is not for {python}, so its rows are refused: make flink with this Python"
+        )
+    with running(JobManager(tmp_path_factory.mktemp("flink"))) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def log(migrated_postgres: Postgres) -> Iterator[Settings]:
+    with fresh_database(migrated_postgres) as url:
+        settings = Settings(postgres_url=url)
+        record(settings, items_of(busy(3, duration_s=1_200.0, until_s=900.0)))
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def taskmanager(
+    log: Settings, jobmanager: JobManager, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TaskManager]:
+    """Its Python workers have the address of the event store alone."""
+    with running(TaskManager(tmp_path_factory.mktemp("task"), jobmanager, 1, log.environment())) as one:
+        yield one
+
+
+def a_history(settings: Settings) -> BoundHistory:
+    with open_backends(settings) as backends:
+        position = backends.log.head("Rider").position
+        end_ms = backends.archive.horizon(AsOf.at_position(position)).at_ms
+        horizon = backends.archive.horizon(AsOf.known(end_ms))
+    request = HistoryRequest(
+        "speed", None, end_ms - 2_000, end_ms, 500, "known", horizon.position, 10_000, 60_000, allow_expired=True
+    )
+    return BoundHistory(request, horizon)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(log: Settings, jobmanager: JobManager, taskmanager: TaskManager) -> PartsOnFlink:
+    client = FlinkClient(FlinkEnvironment(ROOT / FOLDER), jobmanager.url, ROOT)
+    cluster = FlinkCluster(jobmanager.url, log.topic_prefix, timeout_s=10.0)
+    return PartsOnFlink(BoundedJobs(client, cluster, log.environment(), parallelism=2))
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_a_history_has_every_byte_of_the_one_made_here(log: Settings, elsewhere: PartsOnFlink, tmp_path: Path) -> None:
+    history, shown = a_history(log), list[int]()
+    made = make_history(
+        log, history, tmp_path / "there.parquet", 1, lambda done, of: shown.append(done), elsewhere=elsewhere
+    )
+    assert made == make_history(log, history, tmp_path / "here.parquet", 1, lambda done, of: None)
+    assert made.rows > 0
+    assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+    assert shown == sorted(shown)
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_a_training_set_whose_passes_run_there_has_every_byte_of_the_one_made_here(
+    log: Settings, elsewhere: PartsOnFlink, tmp_path: Path
+) -> None:
+    request = resolve(log, EtaRule("every", every_ms=120_000), "known", None)
+    stages: dict[str, int] = {}
+
+    def show(stage: str, what: str, done: int, total: int) -> None:
+        stages[stage] = done
+
+    there = make_eta_set(log, request, tmp_path / "there", 1, show, elsewhere=elsewhere)
+    assert there == make_eta_set(log, request, tmp_path / "here", 1, lambda *done: None)
+    assert there.manifest.rows > 10
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert stages["orders"] + stages["riders"] == there.manifest.events
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_a_failed_job_says_why(elsewhere: PartsOnFlink, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is FAILED .*does not see the folder of the command"):
+        elsewhere.make(PartsOrder(HISTORY, tmp_path / "elsewhere", 0, [1]), lambda: None)
