@@ -23,6 +23,7 @@ COMMANDS = (
     "verify_parity",
     "statement",
     "payments",
+    "export_log",
     "generations",
     "restored",
     "replay",

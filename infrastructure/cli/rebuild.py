@@ -55,6 +55,14 @@ def rebuild_projection(
         Engine, typer.Option(help="What fills the new generation: processes here, or a Flink cluster.")
     ] = Engine.HERE,
     cluster: ClusterOption = None,
+    from_export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Read the beginning of the log from the files that `export-log` wrote, and only the rest from the "
+            "event store. With --engine flink, TaskManagers must reach DIR by the same path.",
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +85,7 @@ def rebuild_projection(
         except DigestMismatch as error:
             raise UserError(str(error)) from error
 
-    _with_rebuild(name, data_dir, workers, as_json, run, cluster, engine)
+    _with_rebuild(name, data_dir, workers, as_json, run, cluster, engine, from_export)
 
 
 def rollback_projection(name: NameArgument, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
@@ -96,6 +104,7 @@ def _with_rebuild(
     act: Callable[[Rebuild], RebuildOutcome],
     cluster: str | None = None,
     engine: Engine = Engine.HERE,
+    export: Path | None = None,
 ) -> None:
     import msgspec
 
@@ -123,7 +132,7 @@ def _with_rebuild(
             def show(done: int, of: int) -> None:
                 shown.update(done / max(of, 1), done, f"{of - done:,} to go")
 
-            elsewhere = _on_flink(served, name, workers, shown.note) if engine is Engine.FLINK else None
+            elsewhere = _on_flink(served, name, workers, shown.note, export) if engine is Engine.FLINK else None
             with rebuilding(
                 served,
                 projection,
@@ -131,6 +140,7 @@ def _with_rebuild(
                 on_progress=show,
                 on_note=shown.note,
                 fill_elsewhere=elsewhere,
+                export=export,
             ) as rebuild:
                 outcome = act(rebuild)
     except (NoGenerationToRollBackTo, NotSwitched) as error:
@@ -143,9 +153,11 @@ def _with_rebuild(
     raise typer.Exit(0 if outcome.verdict in ("switched", "equal") else 1)
 
 
-def _on_flink(settings: Settings, name: str, parallelism: int, on_note: Callable[[str], None]) -> FillElsewhere:
+def _on_flink(
+    settings: Settings, name: str, parallelism: int, on_note: Callable[[str], None], export: Path | None
+) -> FillElsewhere:
     from infrastructure.flink.rebuild_fill import FoldOnFlink
 
     client, cluster = flink_client(settings), cluster_of_settings(settings)
-    found = FoldOnFlink(client, cluster, settings.environment(), name, parallelism, on_note=on_note)
+    found = FoldOnFlink(client, cluster, settings.environment(), name, parallelism, on_note=on_note, export=export)
     return found.fill

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from pyflink.datastream.functions import MapFunction, RuntimeContext
 
@@ -13,6 +14,7 @@ from infrastructure.flink.worker_settings import worker_settings
 from infrastructure.flink.worker_watchdog import end_if_closed
 from infrastructure.observability import logging as ridelog_logging
 from infrastructure.operations.rebuild import FoldHere
+from infrastructure.replay.exported_log import rebuild_log
 from projections.core.retry import RetryPolicy
 
 
@@ -22,18 +24,21 @@ class FillShards(MapFunction):  # type: ignore[misc]
     The fences in the new generation are its only checkpoints. So a restarted subtask goes on where it was.
     """
 
-    def __init__(self, projection: str, digest: str, generation: int) -> None:
+    def __init__(self, projection: str, digest: str, generation: int, export: str | None) -> None:
+        """``export``: the folder with the beginning of the log, by the path that it has on each machine."""
         self._name = projection
         self._digest = digest
         self._generation = generation
+        self._export = export
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Raises UserError, DigestRefused."""
+        """Raises UserError, DigestRefused, PortUnavailable."""
         settings = worker_settings()
         ridelog_logging.configure_in_engine(settings.log_level, settings.log_format, f"flink-rebuild-{self._name}")
         self._projection = projection_named(self._name)
         refuse_other_digest(self._projection, self._digest)
         self._backends = Backends(settings, pool_size=2)
+        self._log = rebuild_log(self._backends.log, None if self._export is None else Path(self._export))
 
     def map(self, value: str) -> int:
         """``value``: shard -> target, as JSON. Returns the number of shards, 0 if no rebuild fills the generation.
@@ -43,7 +48,7 @@ class FillShards(MapFunction):  # type: ignore[misc]
         targets = {int(shard): target for shard, target in json.loads(value).items()}
         backends, retry = self._backends, RetryPolicy(lambda reason: None)
         sink = backends.stores.sink(self._projection, self._generation)
-        here = FoldHere(self._projection, backends.log, backends.decode, retry)
+        here = FoldHere(self._projection, self._log, backends.decode, retry)
         fill = GenerationFill(backends.generations, self._projection, self._generation, sink, retry)
         done = fill.run(lambda sink, targets, on_tick: here.fill(sink, list(targets), targets, on_tick), targets)
         return len(targets) if done else 0

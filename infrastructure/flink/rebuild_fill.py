@@ -40,8 +40,10 @@ class FoldOnFlink:
         parallelism: int,
         sleep: Callable[[float], None] = time.sleep,
         on_note: Callable[[str], None] = lambda note: None,
+        export: Path | None = None,
     ) -> None:
-        """``on_note`` gets lines for people."""
+        """``on_note`` gets lines for people. ``export``: a folder with the beginning of the log, which all reach."""
+        self._export = () if export is None else ("--export", str(export.absolute()))
         self._jobs = BoundedJobs(client, cluster, settings, parallelism, sleep, on_note)
         self._others = FillJobs(cluster, projection, on_note, sleep)
         self._name = projection
@@ -54,7 +56,7 @@ class FoldOnFlink:
         answer.
         """
         self._others.end_all()
-        arguments = (self._name, str(generation), json.dumps(targets, separators=(",", ":")))
+        arguments = (self._name, str(generation), json.dumps(targets, separators=(",", ":")), *self._export)
         does = f"that fills generation {generation} of {self._name}"
         self._jobs.run(BoundedJob(self._name, does, PROGRAM, arguments), on_tick)
         self._others.end_all()

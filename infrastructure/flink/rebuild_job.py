@@ -22,16 +22,18 @@ def main() -> None:
     parser.add_argument("projection")
     parser.add_argument("generation", type=int)
     parser.add_argument("targets", help="shard -> seq, as JSON")
+    parser.add_argument("--export", help="folder with the beginning of the log")
     options = parser.parse_args()
     settings = Settings.load()
     targets = {int(shard): seq for shard, seq in json.loads(options.targets).items()}
     environment = StreamExecutionEnvironment.get_execution_environment()
     elements = [json.dumps(part) for part in shard_parts(targets, environment.get_parallelism())]
+    digest = fold_digest(projection_named(options.projection))
     filled = (
         environment.from_collection(elements, type_info=Types.STRING())
         .rebalance()
         .map(
-            FillShards(options.projection, fold_digest(projection_named(options.projection)), options.generation),
+            FillShards(options.projection, digest, options.generation, options.export),
             output_type=Types.INT(),
         )
     )

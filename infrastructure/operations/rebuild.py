@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
@@ -22,6 +23,7 @@ from infrastructure.postgres.advisory_locks import try_session_lock
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.process_pool import OnTick, run_in_processes
+from infrastructure.replay.exported_log import rebuild_log
 from infrastructure.settings.settings import Settings
 from projections.core.fold import Decode
 from projections.core.ports import EventLog, PortUnavailable, Sink, SinkRejected
@@ -121,17 +123,26 @@ class FoldHere:
 
 
 class FoldInProcesses:
-    """Fills a generation by ``workers`` processes of this program, each with shards of its own."""
+    """Fills a generation by ``workers`` processes of this program, each with shards of its own.
 
-    def __init__(self, settings: Settings, projection: Projection[Any], workers: int) -> None:
+    ``export``: the folder with the beginning of the log, as for ``rebuild_log``.
+    """
+
+    def __init__(
+        self, settings: Settings, projection: Projection[Any], workers: int, export: Path | None = None
+    ) -> None:
         self._settings = settings
+        self._export = export
         self._name = projection.name
         self._workers = workers
 
     def fill(self, generation: int, targets: Mapping[int, int], on_tick: OnTick) -> None:
         """Bring all shards to their targets. Raises WorkerFailed, LogHasGaps."""
         parts = [
-            (self._settings, self._name, generation, list(range(number, SHARDS, self._workers)), dict(targets))
+            (
+                *(self._settings, self._name, generation),
+                *(list(range(number, SHARDS, self._workers)), dict(targets), self._export),
+            )
             for number in range(self._workers)
         ]
         run_in_processes("rebuild", _fill_part, parts, on_tick)
@@ -144,10 +155,12 @@ def _fill_part(
     generation: int,
     shards: list[int],
     targets: dict[int, int],
+    export: Path | None,
 ) -> None:
     projection = projection_named(name)
     with open_backends(settings, FOLD_SETTINGS) as backends:
-        here = FoldHere(projection, backends.log, backends.decode, RetryPolicy(lambda reason: None))
+        log = rebuild_log(backends.log, export)
+        here = FoldHere(projection, log, backends.decode, RetryPolicy(lambda reason: None))
         here.fill(backends.stores.sink(projection, generation), shards, targets, heartbeat)
 
 
@@ -170,18 +183,22 @@ def rebuilding(
     on_progress: OnProgress,
     on_note: Callable[[str], None],
     fill_elsewhere: FillElsewhere | None = None,
+    export: Path | None = None,
     check_writer: Callable[[Connection], None] = lambda connection: None,
 ) -> Iterator[Rebuild]:
     """Open a Rebuild with its ports. ``on_note`` gets lines for people. Raises UserError if another rebuild runs.
 
     ``fill_elsewhere`` fills the new generation on other machines; without it this machine does, by ``workers``.
+    ``export``: a folder with the beginning of the log as files, from which the new generation is filled.
     ``check_writer`` is that of ``PostgresGenerations``.
     """
     retry = RetryPolicy(on_note)
     # A server may still be starting: this step waits for it, like every later one.
     retry.call(lambda: _check_reachable(settings))
     with open_backends(settings, FOLD_SETTINGS) as backends, rebuild_lock(backends.engine, projection.name):
-        context = _FillContext(backends, projection, workers, retry, on_progress, on_note, fill_elsewhere)
+        # An export that does not fit is reported before anything is filled.
+        log = retry.call(lambda: rebuild_log(backends.log, export))
+        context = _FillContext(backends, projection, workers, retry, on_progress, on_note, log, fill_elsewhere, export)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
             _fill(context, generation, targets)
@@ -216,7 +233,9 @@ class _FillContext(NamedTuple):
     retry: RetryPolicy
     on_progress: OnProgress
     on_note: Callable[[str], None]
+    log: EventLog
     fill_elsewhere: FillElsewhere | None = None
+    export: Path | None = None
 
 
 def _fill(context: _FillContext, generation: Generation, targets: Mapping[int, int]) -> None:
@@ -242,9 +261,10 @@ def _fill(context: _FillContext, generation: Generation, targets: Mapping[int, i
     if context.fill_elsewhere is not None:
         context.fill_elsewhere(generation.number, wanted, on_tick)
     elif context.workers > 1 and sum(wanted.values()) > MIN_EVENTS_FOR_PROCESSES:
-        FoldInProcesses(backends.settings, projection, context.workers).fill(generation.number, wanted, on_tick)
+        by_processes = FoldInProcesses(backends.settings, projection, context.workers, context.export)
+        by_processes.fill(generation.number, wanted, on_tick)
     else:
-        FoldHere(projection, backends.log, backends.decode, context.retry).fill(sink, list(wanted), wanted, on_tick)
+        FoldHere(projection, context.log, backends.decode, context.retry).fill(sink, list(wanted), wanted, on_tick)
     shown_at = 0.0
     on_tick()
     seconds, events = time.monotonic() - started, sum(wanted.values())

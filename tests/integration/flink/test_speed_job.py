@@ -17,6 +17,7 @@ from infrastructure.kafka.topics import ensure_topics
 from infrastructure.observability.flink_cluster import FlinkCluster
 from infrastructure.operations.rebuild import rebuilding
 from infrastructure.redis.connection import connect_server
+from infrastructure.replay.log_export import export_log
 from infrastructure.settings.settings import Settings
 from infrastructure.status.flink_line import flink_ready
 from projections.rebuild.rebuild_outcome import RebuildVerdict
@@ -88,8 +89,10 @@ def test_runner_and_flink_change_places_and_a_killed_taskmanager_loses_and_doubl
         eventually(lambda: _restarted(cluster), within_s=WITHIN_S, what="the cluster counts the restart")
         assert flink_ready(cluster.jobs()) == "ok"
         assert Path(cluster.savepoint(job_id, (tmp_path / "saved").as_uri()).removeprefix("file:")).is_dir()
-        # And a rebuild is filled by the cluster, while the job follows both generations
-        fill = FoldOnFlink(client_, cluster, flink_settings.environment(), SPEED.name, parallelism=1).fill
+        # And a rebuild is filled by the cluster from an export of the log, while the job follows both generations
+        export_log(log.backends, tmp_path / "export", lambda done, of: None)
+        settings = flink_settings.environment()
+        fill = FoldOnFlink(client_, cluster, settings, SPEED.name, parallelism=1, export=tmp_path / "export").fill
         notes: list[str] = []
         with rebuilding(
             flink_settings,

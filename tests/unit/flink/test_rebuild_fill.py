@@ -63,6 +63,19 @@ def test_the_driver_shows_progress_until_the_job_has_finished(flink: FakeFlink, 
     assert flink.sent == []
 
 
+def test_the_job_of_a_rebuild_from_files_gets_their_folder(flink: FakeFlink, tmp_path: Path) -> None:
+    environment = an_environment(tmp_path, f"Job has been submitted with JobID {JOB}")
+    script = environment.script("flink")
+    script.write_text(script.read_text().replace("cat <<", f'printf "%s\\n" "$@" >{tmp_path}/arguments\ncat <<'))
+    flink.answers = {"/jobs/overview": {"jobs": []}, f"/jobs/{JOB}": {"state": "FINISHED"}}
+    client = FlinkClient(environment, flink.url, tmp_path)
+    FoldOnFlink(client, FlinkCluster(flink.url), {}, "speed", 2, export=tmp_path / "export").fill(
+        2, {0: 5}, lambda: None
+    )
+    arguments = (tmp_path / "arguments").read_text().splitlines()
+    assert arguments[-5:] == ["speed", "2", '{"0":5}', "--export", str(tmp_path / "export")]
+
+
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
 def test_a_job_that_ends_otherwise_ends_the_rebuild_which_can_be_run_again(
     flink: FakeFlink, tmp_path: Path, state: str
