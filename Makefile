@@ -94,7 +94,7 @@ FLINK_PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	$$p $(FLINK_FITS) 2>/dev/null && echo $$p && break; done)
 FLINK_SOURCES = crcmod,dill,docopt,hdfs
 flink: $(FLINK_INSTALLED)
-$(FLINK_INSTALLED): deploy/flink/requirements.lock deploy/flink/pom.xml deploy/flink/config.yaml deploy/flink/client.yaml
+$(FLINK_INSTALLED): deploy/flink/requirements.lock deploy/flink/pom.xml deploy/flink/config.yaml deploy/flink/client.yaml deploy/flink/reporter/BoundPrometheusReporterFactory.java
 	@$(if $(FLINK_PYTHON),$(FLINK_PYTHON) $(FLINK_FITS) 2>/dev/null,false) || { echo "Flink needs Python 3.11 or 3.12: make FLINK_PYTHON=/path/to/python3.12 flink"; exit 1; }
 	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "Flink needs Java 17 and Maven: install them, then make flink"; exit 1; }
 	rm -rf $(FLINK) && $(FLINK_PYTHON) -m venv $(FLINK)
@@ -106,7 +106,17 @@ $(FLINK_INSTALLED): deploy/flink/requirements.lock deploy/flink/pom.xml deploy/f
 	cp $$home/conf/*.properties $(FLINK)/flink-conf && cp $$home/conf/*.properties $(FLINK)/flink-client
 	cp deploy/flink/config.yaml $(FLINK)/flink-conf/config.yaml
 	cp deploy/flink/client.yaml $(FLINK)/flink-client/config.yaml
+	@if command -v javac >/dev/null; then $(MAKE) --no-print-directory $(FLINK)/reporter; else echo "javac not found: Flink exposes no metrics of its own (docs/flink.md)"; fi
 	touch $(FLINK_INSTALLED)
+
+# Flink's Prometheus reporter on loopback alone, in the folder of the plugin that it extends.
+REPORTER = org.apache.flink.metrics.prometheus.BoundPrometheusReporterFactory
+$(FLINK)/reporter: deploy/flink/reporter/BoundPrometheusReporterFactory.java
+	rm -rf $@ && mkdir -p $@/META-INF/services
+	home=$$($(FLINK)/bin/python -c 'import pathlib, pyflink; print(pathlib.Path(pyflink.__file__).parent)') && \
+	javac --release 17 -cp "$(FLINK)/flink-lib/*:$$home/plugins/metrics-prometheus/*" -d $@ $< && \
+	echo $(REPORTER) >$@/META-INF/services/org.apache.flink.metrics.reporter.MetricReporterFactory && \
+	jar --create --file $$home/plugins/metrics-prometheus/bound-reporter.jar -C $@ .
 
 # What is lost or counted twice under faults: the runner, Flink, and Quix Streams, whose packages are its own.
 QUIX_VENV = .quix-venv

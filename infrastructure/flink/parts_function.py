@@ -11,6 +11,7 @@ from pyflink.datastream.functions import MapFunction, RuntimeContext
 
 from infrastructure.backends import EVENT_STORE_SETTINGS
 from infrastructure.flink.worker_settings import worker_settings
+from infrastructure.flink.worker_watchdog import end_if_closed
 from infrastructure.observability import logging as ridelog_logging
 from infrastructure.operations.training_set_elsewhere import TRAINING_SET, make_pass_parts
 from infrastructure.process_pool import tune_gc
@@ -46,3 +47,6 @@ class MakeParts(MapFunction):  # type: ignore[misc]
         parts = json.loads(value)
         MAKERS[self._kind](self._settings, Path(self._folder), self._step, parts)
         return len(parts)
+
+    def close(self) -> None:
+        end_if_closed()

@@ -119,3 +119,14 @@ def test_a_training_set_whose_passes_run_there_has_every_byte_of_the_one_made_he
 def test_a_failed_job_says_why(elsewhere: PartsOnFlink, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is FAILED .*does not see the folder of the command"):
         elsewhere.make(PartsOrder(HISTORY, tmp_path / "elsewhere", 0, [1]), lambda: None)
+
+
+def test_prometheus_scrapes_both_kinds_of_processes_on_loopback_alone(
+    jobmanager: JobManager, taskmanager: TaskManager
+) -> None:
+    if not list(FlinkEnvironment(ROOT / FOLDER).home().glob("plugins/metrics-prometheus/bound-reporter.jar")):
+        pytest.skip("the reporter is not compiled: install the JDK 17, not the JRE alone, then make flink")
+    assert "flink_jobmanager_numRegisteredTaskManagers{" in jobmanager.metrics()
+    assert "flink_taskmanager_Status_JVM_CPU_Load{" in taskmanager.metrics()
+    addresses = {address for server in (jobmanager, taskmanager) for address, _ in server.listening()}
+    assert addresses <= {"127.0.0.1", "::ffff:127.0.0.1"}

@@ -22,6 +22,8 @@ REST_TIMEOUT_S = 2.0
 HEARTBEAT_TIMEOUT_MS = 8_000
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """A JVM that lives for minutes takes less CPU without the second compiler."""
+METRICS_PORTS = range(9_249, 9_300)
+"""Those of ``deploy/flink/config.yaml``; each process has another one."""
 KEPT_CHECKPOINTS = 30
 """Completed checkpoints that are kept, so that a test can restore an older one than the last."""
 
@@ -39,6 +41,21 @@ class FlinkServer(EmbeddedServer):
     def start(self, timeout_s: float = 60.0) -> None:
         super().start(scaled_s(timeout_s))
 
+    def listening(self) -> list[tuple[str, int]]:
+        """The address and port of each socket on which the JVM, or a child of it, listens."""
+        parent = psutil.Process(self.pid)
+        return [
+            (connection.laddr.ip, connection.laddr.port)
+            for process in (parent, *parent.children(recursive=True))
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+
+    def metrics(self) -> str:
+        """What Prometheus scrapes; "" if the JVM does not listen at a port of METRICS_PORTS."""
+        port = next((port for _, port in self.listening() if port in METRICS_PORTS), None)
+        return "" if port is None else httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=scaled_s(10)).text
+
 
 class JobManager(FlinkServer):
     """The JobManager; ``url`` is that of its REST interface."""
@@ -47,9 +64,16 @@ class JobManager(FlinkServer):
     name = "flink-jobmanager"
     stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
 
-    def __init__(self, data_dir: Path, heartbeat_timeout_ms: int = HEARTBEAT_TIMEOUT_MS) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        heartbeat_timeout_ms: int = HEARTBEAT_TIMEOUT_MS,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """``settings`` is added to its environment."""
         super().__init__(data_dir)
         self._heartbeat_timeout_ms = heartbeat_timeout_ms
+        self._settings = settings or {}
         self.rest_port, self.rpc_port, self.blob_port = free_port(), free_port(), free_port()
         self._environment = FlinkEnvironment(ROOT / ".flink-venv")
 
@@ -79,7 +103,8 @@ class JobManager(FlinkServer):
     def _prepare(self) -> ProcessSpec:
         options = {**self.options(), "blob.server.port": str(self.blob_port), "jobmanager.memory.process.size": "900m"}
         java = {"FLINK_ENV_JAVA_OPTS_JM": SHORT_LIVED}
-        return _spec(self._environment, "jobmanager", self.name, self.log_path, options, java)
+        environment = {**self._settings, **java}
+        return _spec(self._environment, "jobmanager", self.name, self.log_path, options, environment)
 
     def _is_ready(self) -> bool:
         return "taskmanagers" in self.overview()

@@ -33,8 +33,18 @@ def options(name: str) -> dict[str, str]:
 def test_every_address_of_the_cluster_is_loopback() -> None:
     found = options("config.yaml")
     addresses = {name: value for name, value in found.items() if name.endswith(("host", "address"))}
-    assert len(addresses) == 7
+    assert len(addresses) == 8
     assert set(addresses.values()) == {"127.0.0.1"}
+
+
+def test_the_reporter_that_the_configuration_names_is_the_one_that_is_compiled() -> None:
+    makefile, name = (ROOT / "Makefile").read_text(), options("config.yaml")["metrics.reporter.prom.factory.class"]
+    assert f"REPORTER = {name}\n" in makefile
+    package, _, plain = name.rpartition(".")
+    source = (DEPLOY / "reporter" / f"{plain}.java").read_text()
+    assert source.startswith(f"package {package};\n")
+    assert f"class {plain} implements MetricReporterFactory" in source
+    assert makefile.count(f"deploy/flink/reporter/{plain}.java") == 2
 
 
 def test_client_and_cluster_open_the_same_modules_to_flink_and_the_client_names_no_place() -> None:
