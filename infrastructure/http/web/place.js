@@ -1,6 +1,6 @@
 // The place of the page in its address: a new panel is a step that Back undoes, a new instant is not.
 
-import { useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { PANELS } from "./panels/all.js";
 import { parsePlace, placeQuery } from "./when.js";
 
@@ -23,7 +23,9 @@ export function usePlace() {
   const [place, setPlace] = useState(() => parsePlace(location.search, NAMES));
   const written = useRef(place);
   const address = useRef({ wanted: "", timer: 0, atMs: 0 });
-  useEffect(() => {
+  // With the layout, not after the next frame: what is seen can be left by Back or Forward at once, and an effect that
+  // came later would take the place that was left for a new one, and end the steps that lie before.
+  useLayoutEffect(() => {
     // A place that came from the address is not written back: by then, Back or Forward may have gone on, and the address
     // of another step would be overwritten (test_back_returns_to_the_panel_before_and_forward_goes_on).
     if (place === written.current) return;
