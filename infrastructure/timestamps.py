@@ -1,8 +1,10 @@
-"""Parses instants as people, files and requests write them; the grammar itself is in ``domain.timestamps``."""
+"""Instants as people, files and requests write them, and rules of time zones; ``domain.timestamps`` has the grammar."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from typing import Final
 
@@ -16,6 +18,17 @@ LATEST_MS: Final = 253_402_300_799_999
 
 _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _AGO: Final = re.compile(r"([0-9]{1,15})([smhd])")
+
+
+def use_packaged_time_zones() -> None:
+    """Take the rules of time zones from the package tzdata, in this process and in those that it starts.
+
+    An ETA has the local hour. If each machine used its own rules, an answer of one would differ where another one
+    recomputes it (invariant 17).
+    """
+    os.environ["PYTHONTZPATH"] = ""
+    if (zoneinfo := sys.modules.get("zoneinfo")) is not None:
+        zoneinfo.reset_tzpath(())  # it has read the variable already
 
 
 def now_ms() -> int:

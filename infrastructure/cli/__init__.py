@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import typer
 
 from infrastructure.cli.output import VisibleGroup, echo
 from infrastructure.errors import UserError
+from infrastructure.timestamps import use_packaged_time_zones
 
 COMMANDS = (
     "serve",
@@ -74,7 +74,7 @@ def main() -> None:
     """Run the command line. The exit code is 0, 1 for an error reported in one line, or 2 for wrong usage."""
     from infrastructure.cli.error_handling import expected_as_user_error
 
-    _use_packaged_time_zones()
+    use_packaged_time_zones()
     try:
         with expected_as_user_error():
             build()()
@@ -82,14 +82,3 @@ def main() -> None:
         # A library's message may contain line breaks; the error must stay one line.
         echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(1)
-
-
-def _use_packaged_time_zones() -> None:
-    """Take the rules of time zones from the package tzdata, in this process and in those that it starts.
-
-    An ETA has the local hour. If each machine used its own rules, an answer of one would differ where another one
-    recomputes it (invariant 17).
-    """
-    os.environ["PYTHONTZPATH"] = ""
-    if (zoneinfo := sys.modules.get("zoneinfo")) is not None:
-        zoneinfo.reset_tzpath(())  # it has read the variable already

@@ -11,6 +11,7 @@ from infrastructure.errors import UserError
 from infrastructure.flink.statements import PASSWORD, USERNAME
 from infrastructure.settings.kafka_address import kafka_address
 from infrastructure.settings.settings import Settings
+from infrastructure.timestamps import use_packaged_time_zones
 
 NEEDED = ("postgres_url", "redis_url", "kafka_bootstrap")
 
@@ -18,8 +19,10 @@ NEEDED = ("postgres_url", "redis_url", "kafka_bootstrap")
 def worker_settings(partitions: int | None = None, needed: Sequence[str] = NEEDED) -> Settings:
     """Read the environment. ``partitions``: of the topic, as the client knows them. ``needed``: addresses.
 
+    From here on the worker uses the packaged rules of time zones: its machine may have others than `serve` has.
     Raises UserError for a missing address, and for a login of Kafka that the environment lacks.
     """
+    use_packaged_time_zones()
     settings = Settings.load(toml=None)
     if missing := [f"RIDELOG_{name.upper()}" for name in needed if getattr(settings, name) is None]:
         raise UserError(
