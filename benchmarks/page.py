@@ -59,7 +59,7 @@ def post_day(city: Ridelog) -> int:
     def is_folded() -> bool:
         window = city.http.get(f"/riders/{DAY_RIDER}/window").json()
         # The map of an instant is of what analytics has folded.
-        items = city.http.get("/riders", params={"at": end_ms + 1}).json()["items"]
+        items = city.http.get("/riders", params={"at": end_ms + 1, "axis": "event"}).json()["items"]
         return window.get("position", 0) >= position and [one["event_timestamp_ms"] for one in items] == [end_ms]
 
     eventually(is_folded, within_s=300, every_s=1.0, what="the day is folded")
@@ -73,7 +73,8 @@ def head(city: Ridelog) -> int:
 def behind(city: Ridelog) -> int:
     """By how many events the farthest stage is behind."""
     found = city.http.get("/pipeline").json()
-    return int(max(found["head"] - one["position"] for one in found["stages"] if one["position"] is not None))
+    # The position of a projection of deliveries is that of the last delivery: without one it stays 0.
+    return int(max(one["lag_events"] or 0 for one in found["stages"]))
 
 
 def scrub(page: Page, end_ms: int, instants: int) -> dict[str, float]:
