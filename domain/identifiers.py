@@ -19,7 +19,7 @@ NAMESPACE = UUID("8a1fb4e4-6f0d-5f0e-9a53-3d1c2d1f7b10")
 _PING_IDENTITY = struct.Struct(">qdd")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _CACHED_KEYS = 65_536
-"""Bounds the memory that hostile keys can take: 128 code points of 4 bytes each, in three caches."""
+"""Bounds the memory that hostile keys can take: MAX_ID_CODE_POINTS of 4 bytes each, in three caches."""
 
 
 # Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt, the same in versions 10 to 16), and the
@@ -89,10 +89,17 @@ def _id_problem(key: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=_CACHED_KEYS)
 def aggregate_id(aggregate_type: str, key: str) -> UUID:
     """UUIDv5 over ``<type>/<key>``, for example ``Rider/anna``."""
+    return _cached_id(aggregate_type, key) if len(key) <= MAX_ID_CODE_POINTS else _id_of(aggregate_type, key)
+
+
+def _id_of(aggregate_type: str, key: str) -> UUID:
     return uuid5(NAMESPACE, f"{aggregate_type}/{key}")
+
+
+# Only for keys that an id can have: a request may name one of 64 KiB, and 65,536 of these are 4 GiB (invariant 16).
+_cached_id = lru_cache(maxsize=_CACHED_KEYS)(_id_of)
 
 
 def is_event_id(text: str) -> bool:
@@ -144,7 +151,13 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
-@lru_cache(maxsize=_CACHED_KEYS)
 def shard_of(key: str) -> int:
     """0–63; for every power of two P ≤ 64, shard mod P is the partition that Kafka's default partitioner gives."""
+    return _cached_shard(key) if len(key) <= MAX_ID_CODE_POINTS else _shard(key)
+
+
+def _shard(key: str) -> int:
     return (murmur2(key.encode()) & 0x7FFFFFFF) % SHARDS
+
+
+_cached_shard = lru_cache(maxsize=_CACHED_KEYS)(_shard)

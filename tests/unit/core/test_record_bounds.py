@@ -46,7 +46,7 @@ def test_everything_within_the_limits_is_a_record_of_the_log(given: dict[str, An
     expected = {"key": "anna", "eventType": "GpsPing", "position": 9, "seq": 4, "version": 2} | given
     assert found._asdict() == {
         "position": expected["position"],
-        "shard": shard_of(expected["key"]),
+        "shard": shard_of(str(expected["key"])),
         "seq": expected["seq"],
         "key": expected["key"],
         "version": expected["version"],
@@ -82,3 +82,10 @@ def test_anything_else_is_foreign_and_named_by_its_place_on_the_topic(given: dic
     one = record(**given)
     with pytest.raises(ForeignRecord, match=rf"^gps-pings\[{one.partition}\]@17 is no record of this log: "):
         logged_event(one, PARTITIONS)
+
+
+def test_a_key_of_any_length_is_judged_by_its_length_before_it_is_hashed() -> None:
+    key = "a" * 10_000
+    elsewhere = record(key, partition=(shard_of(key) + 1) % PARTITIONS)
+    with pytest.raises(ForeignRecord, match="its key of 10000 characters is no id"):
+        logged_event(elsewhere, PARTITIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+import weakref
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,8 @@ from kafka.partitioner import murmur2 as kafkas_murmur2
 
 from domain.errors import InvalidOrderId, InvalidRiderId
 from domain.identifiers import (
+    MAX_ID_CODE_POINTS,
+    NAMESPACE,
     SHARDS,
     aggregate_id,
     check_order_id,
@@ -105,3 +108,17 @@ def test_every_printable_letter_digit_and_sign_is_visible() -> None:
 @given(st.uuids(), st.text(max_size=80))
 def test_the_quick_uuid5_is_that_of_the_standard_library(namespace: UUID, name: str) -> None:
     assert uuid5_text(namespace, name) == str(uuid.uuid5(namespace, name))
+
+
+class _Key(str):
+    """A key of which a weak reference shows whether something keeps it."""
+
+
+def test_a_key_that_is_too_long_for_an_id_is_not_kept_in_memory() -> None:
+    # Invariant 16: a request may name a key of 64 KiB, and as many of them as it likes.
+    key = _Key("a" * (MAX_ID_CODE_POINTS + 1))
+    kept = weakref.ref(key)
+    assert shard_of(key) == (murmur2(key.encode()) & 0x7FFFFFFF) % SHARDS
+    assert aggregate_id("Rider", key) == uuid.uuid5(NAMESPACE, f"Rider/{key}")
+    del key
+    assert kept() is None
