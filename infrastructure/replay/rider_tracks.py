@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Engine
 
+from domain.events.contracts import UndecodableError
 from domain.features.speed.estimate import robust_speed_mps
 from domain.features.speed.path import path_speed_mps
 from infrastructure.event_store.archive import PostgresArchive
@@ -16,6 +18,8 @@ from projections.replay.event_axis import HappenedEvents
 from projections.replay.key_replay import KeyReplay
 from projections.replay.source import ReplaySource
 from projections.speed import SPEED
+
+log = logging.getLogger("ridelog.replay")
 
 MAX_TRACK_EVENTS: Final = 2_000
 _STREAM: Final = SPEED.stream
@@ -39,7 +43,10 @@ class RiderTracks:
         self._replay = KeyReplay(source, snapshots, max_events=max_events)
 
     def at(self, rider_id: str, as_of: AsOf, events: int) -> RiderTrack:
-        """The pings among the rider's last ``events`` events. Raises Unresolvable, TooLong, PortUnavailable."""
+        """The pings among the rider's last ``events`` events, without those that cannot be decoded.
+
+        Raises Unresolvable, TooLong, PortUnavailable.
+        """
         horizon = self._archive.horizon(as_of)
         last = self._last_version(rider_id, horizon)
         first = max(0, last - events)
@@ -52,7 +59,12 @@ class RiderTracks:
             run.fold([event])
             if event.event_type != "GpsPing" or run.state is None:
                 continue
-            ping = happened.decode(event.payload)
+            try:
+                ping = happened.decode(event.payload)
+            except UndecodableError as error:
+                # Invariant 10: one bad event takes no other ping off the track.
+                log.warning("the ping at position %d is not on its rider's track: %s", event.position, error)
+                continue
             points.append(
                 {
                     "position": event.position,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
+from domain.events.contracts import UndecodableError
 from domain.features.event_time import MAX_AHEAD_MS
 from infrastructure.postgres.engine import writer_engine
 from infrastructure.replay.past_reads import PastKeys
@@ -163,3 +164,19 @@ def test_a_track_has_the_pings_of_a_clock_that_is_ahead(engine: Engine) -> None:
     recorded(engine, [ping("fast", number, ms + 240_000, ms) for number, ms in enumerate(at)])
     track = RiderTracks(engine, CODEC.decode, 100_000).at("fast", AsOf.happened(START_MS + 299_000), 50)
     assert numbers(track.points) == list(range(250, 300))
+
+
+def test_a_ping_that_cannot_be_decoded_is_left_out_of_the_track(engine: Engine) -> None:
+    """Invariant 16: given three pings, when the second cannot be decoded, then the track is answered without it."""
+    recorded(engine, [ping("anna", number, START_MS + number * 1_000) for number in range(3)])
+
+    def decode(payload: bytes) -> Mapping[str, Any]:
+        record = CODEC.decode(payload)
+        if record.get("event_timestamp_ms") == START_MS + 1_000:
+            raise UndecodableError("bytes of no contract")
+        return record
+
+    tracks = RiderTracks(engine, decode, max_events=10_000)
+    assert numbers(tracks.at("anna", AsOf.at_position(3), 10).points) == [0, 2]
+    # By event time the track ends with what is folded: the rider is parked at the second.
+    assert numbers(tracks.at("anna", AsOf.happened(START_MS + 9_000), 10).points) == [0]
