@@ -53,7 +53,8 @@ class FlinkServer(EmbeddedServer):
 
     def metrics(self) -> str:
         """What Prometheus scrapes; "" if the JVM does not listen at a port of METRICS_PORTS."""
-        port = next((port for _, port in self.listening() if port in METRICS_PORTS), None)
+        first, end = METRICS_PORTS.start, METRICS_PORTS.stop
+        port = next((port for _, port in self.listening() if first <= port < end), None)
         return "" if port is None else httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=scaled_s(10)).text
 
 

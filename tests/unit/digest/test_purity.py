@@ -27,6 +27,7 @@ from projections.digest.digest import fold_functions
 
 HARMLESS = {
     "__future__",
+    "binascii",
     "bisect",
     "collections",
     "dataclasses",
