@@ -202,7 +202,7 @@ def _keys(given: str | None, file: Path | None) -> list[str] | None:
         raise typer.BadParameter("give --keys or --keys-file, not both")
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file} cannot be read: {error}") from error
         found = sorted({line for line in lines if line})
