@@ -121,6 +121,26 @@ def test_a_slot_that_another_process_advanced_is_kept_and_reported(
     assert "recreated, the topic" not in line
 
 
+def test_the_slot_is_recreated_with_a_publication_that_was_dropped(
+    engine: Engine, one: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PostgreSQL 15 to 17 answer to WAL of before the publication that it does not exist, at each start again."""
+    ensure_slot(engine, one)
+    store = RelayCheckpointStore(engine, one.slot_name)
+    left_at = confirmed_of(engine, one.slot_name)
+    store.advance(log_of(engine), 3, left_at)
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP PUBLICATION {one.publication_name}"))
+    EventRecorder(engine).insert_events(events_of("berta", 1, 1))
+    assert creations(engine, one) == ["elsewhere"]
+    assert confirmed_of(engine, one.slot_name) > left_at
+    assert store.read() == RelayCheckpoint(log_of(engine), 3, 0, {})
+    assert caplog.messages == [
+        f"publication {one.publication_name} was dropped, and the slot has WAL of before this one: it is recreated, "
+        "the topic continues after position 3, from the event store where the slot misses events"
+    ]
+
+
 def test_the_slot_of_a_replaced_log_is_recreated_and_the_new_log_is_published_from_its_start(
     engine: Engine, one: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
