@@ -120,6 +120,7 @@ class RejectFile:
         for source in sources:
             if path.exists() and path.samefile(source.path):
                 raise UserError(f"--rejects {path} would overwrite an imported file; name another file")
+        self._path = path
         # Columns with our names come from an earlier file of rejected rows that is imported again.
         self._titles = list(
             dict.fromkeys(title for source in sources for title in source.header if title not in REASON)
@@ -129,15 +130,28 @@ class RejectFile:
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error}") from error
         self._writer = csv.writer(self._file)
-        self._writer.writerow([*REASON, *self._titles])
+        self._write([*REASON, *self._titles])
 
     def add(self, row: ReportedRow, code: str, detail: str) -> None:
-        """Write a rejected row; cells beyond the header follow at its end."""
+        """Write a rejected row; cells beyond the header follow at its end. Raises UserError."""
         header = row.source.header
         cells = dict(zip(header, row.cells, strict=False))
         extra = row.cells[len(header) :]
-        self._writer.writerow(
+        self._write(
             [row.source.path, row.line, code, detail, *(cells.get(title, "") for title in self._titles), *extra]
+        )
+
+    def _write(self, cells: Sequence[object]) -> None:
+        try:
+            self._writer.writerow(cells)
+        except OSError as error:
+            raise self._incomplete(error) from error
+
+    def _incomplete(self, error: OSError) -> UserError:
+        # A full disk here must not pass for one where rows are sorted: each has its own advice.
+        return UserError(
+            f"{self._path} cannot be written: {error}; repeat the import with another --rejects, nothing is recorded "
+            "twice"
         )
 
     def __enter__(self) -> Self:
@@ -146,7 +160,12 @@ class RejectFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as failure:
+            # An import that has failed already is reported with its own error.
+            if error is None:
+                raise self._incomplete(failure) from failure
 
 
 class ImportReport:
