@@ -24,9 +24,11 @@ log = logging.getLogger("ridelog.payments")
 ATTEMPT_DELAYS_S: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 """After consecutive failures of one payment. A provider that is back after a night is called within five minutes."""
 BOOKED_FROM_ATTEMPT = 6
-"""A conflict at this attempt means that the payment is booked. It comes at least 15 s after the one before, longer than
-a call may take. At the first conflicts the earlier request may still be in progress, and may fail: a payout that
-counted as done then would be lost."""
+"""A conflict at this attempt means that the payment is booked, if the attempt before began BOOKED_AFTER_S ago. At the
+first conflicts the earlier request may still be in progress, and may fail: a payout that counted as done then would be
+lost."""
+BOOKED_AFTER_S = 15.0
+"""Longer than a call may take. An attempt may follow another one at once, after a restart and in a second process."""
 RIDERS_AT_ONCE = 8
 """Calls that a provider gets at the same time at most."""
 RIDERS_A_ROUND = 200
@@ -44,16 +46,19 @@ def payment_of(handover: OpenHandover) -> Payment:
     return Payment(**values, ended_at_ms=ended_at_ms)
 
 
-def settled(answer: ProviderAnswer, attempt: int) -> ProviderAnswer:
-    """The answer to the ``attempt``-th hand-over, a conflict as what it means then; pure."""
+def settled(answer: ProviderAnswer, attempt: int, since_s: float | None) -> ProviderAnswer:
+    """The answer to the ``attempt``-th hand-over, a conflict as what it means then; pure.
+
+    ``since_s``: from the beginning of the attempt before to that of this one.
+    """
     if answer.kind is not AnswerKind.CONFLICT:
         return answer
-    return answer._replace(kind=AnswerKind.DONE if attempt >= BOOKED_FROM_ATTEMPT else AnswerKind.RETRY)
+    is_booked = attempt >= BOOKED_FROM_ATTEMPT and since_s is not None and since_s >= BOOKED_AFTER_S
+    return answer._replace(kind=AnswerKind.DONE if is_booked else AnswerKind.RETRY)
 
 
 def outcome(answer: ProviderAnswer, attempt: int) -> AnswerRecord:
-    """What an answer to the ``attempt``-th hand-over leads to; pure."""
-    answer = settled(answer, attempt)
+    """What an answer to the ``attempt``-th hand-over leads to, as ``settled`` gives it; pure."""
     match answer.kind:
         case AnswerKind.DONE:
             return AnswerRecord(DONE, answer.status, answer.digest, answer.reason, 0.0)
@@ -99,7 +104,7 @@ class HandingOver:
         taken = 0
         handover = self._handovers.begin(rider_id)
         while handover is not None:
-            answer = settled(self._answer(handover), handover.attempts)
+            answer = settled(self._answer(handover), handover.attempts, handover.since_attempt_s)
             record = outcome(answer, handover.attempts)
             taken += answer.kind is AnswerKind.DONE
             if answer.kind is not AnswerKind.DONE or taken == PAYMENTS_A_TURN or self._stop.is_set():

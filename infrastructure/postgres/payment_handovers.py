@@ -33,7 +33,10 @@ class UnpaidHistory(Exception):
 
 
 class OpenHandover(NamedTuple):
-    """The first entry of a rider that the provider does not have. ``is_held``: a person decides before it goes on."""
+    """The first entry of a rider that the provider does not have. ``is_held``: a person decides before it goes on.
+
+    ``since_attempt_s``: of an attempt that begins, since the one before began; None: it is the first one.
+    """
 
     entry_id: str
     payout_id: str
@@ -49,6 +52,7 @@ class OpenHandover(NamedTuple):
     seq: int
     state: str
     attempts: int
+    since_attempt_s: float | None = None
 
     @property
     def is_held(self) -> bool:

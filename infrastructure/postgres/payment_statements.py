@@ -112,14 +112,16 @@ NEXT = text(
 # The first waiting entry of the rider, so that no entry goes before another. Its first attempt needs the entry as the
 # generation has it that is active at this instant: after a switch, what was noted of the previous one may be withdrawn,
 # or have another amount.
+# It is locked first, so that the attempt before may be one that another process has just begun.
 BEGIN = text(
-    "UPDATE payment_handovers h SET attempts = attempts + 1,"  # noqa: S608
+    "WITH first AS MATERIALIZED (SELECT entry_id AS first_id, latest_attempt_at AS attempt_before"  # noqa: S608
+    f"  FROM payment_handovers WHERE {_WAITING} AND rider_id = :rider_id ORDER BY position, seq LIMIT 1 FOR UPDATE)"
+    " UPDATE payment_handovers h SET attempts = attempts + 1,"
     "  first_attempt_at = coalesce(first_attempt_at, clock_timestamp()), latest_attempt_at = clock_timestamp()"
-    f" WHERE entry_id = (SELECT entry_id FROM payment_handovers WHERE {_WAITING} AND rider_id = :rider_id"
-    "  ORDER BY position, seq LIMIT 1)"
-    " AND state = 'open' AND (attempts > 0 OR EXISTS (SELECT FROM payout_entries e"
+    " FROM first WHERE entry_id = first_id AND state = 'open' AND (attempts > 0 OR EXISTS (SELECT FROM payout_entries e"
     f"  WHERE e.generation = {_ACTIVE} AND e.entry_id = h.entry_id AND e.amount_minor = h.amount_minor))"
-    f" RETURNING {ENTRY}, state, attempts"
+    f" RETURNING {ENTRY}, state, attempts,"
+    " CAST(extract(epoch FROM clock_timestamp() - attempt_before) AS double precision)"
 )
 # Withdrawn: the active generation has folded the place of the entry, and does not have it.
 SET_ASIDE = text(

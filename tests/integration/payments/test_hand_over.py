@@ -10,13 +10,15 @@ from sqlalchemy import event, text
 
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
-from infrastructure.payments.handing_over import BOOKED_FROM_ATTEMPT
+from infrastructure.payments.handing_over import BOOKED_AFTER_S, BOOKED_FROM_ATTEMPT
 from infrastructure.payments.provider import AnswerKind
 from infrastructure.postgres.payment_statements import NEWS
 from infrastructure.settings.settings import Settings
 from tests.support.servers.fake_provider import FakeProvider, ProviderFault, fake_provider
 from tests.support.worlds.paid_city import PaidCity
 from tests.support.worlds.payment_world import PaymentWorld, entry_of, put_riders
+
+LONG_BEFORE = f"interval '{BOOKED_AFTER_S} s'"
 
 
 def is_in_order(world: PaymentWorld, riders: int, each: int) -> bool:
@@ -157,11 +159,30 @@ def test_a_conflict_that_lasts_means_that_the_payment_is_booked(world: PaymentWo
     world.provider.choose = lambda body: ProviderFault(True, 0 if world.provider.requests == 1 else 409)
     for _ in range(BOOKED_FROM_ATTEMPT):
         assert set(world.states().values()) <= {"open"}
-        world.run("UPDATE payment_handovers SET next_attempt_at = now()")
+        world.run(f"UPDATE payment_handovers SET next_attempt_at = now(), latest_attempt_at = now() - {LONG_BEFORE}")
         world.hand_over()
     assert world.states() == {entry_of("a"): "done"}
     assert world.provider.keys() == [entry_of("a")]
     assert world.provider.requests == BOOKED_FROM_ATTEMPT
+
+
+def test_a_conflict_soon_after_a_restart_is_no_booking_whatever_the_attempt(world: PaymentWorld) -> None:
+    """Regression: after a long outage the first conflict counted as booked, while the request of the process that was
+    killed was in progress; it failed, and the rider was never paid."""
+    world.put("anna", "a", 1)
+    world.provider.choose = lambda body: ProviderFault(False, 503)
+    for _ in range(BOOKED_FROM_ATTEMPT):
+        world.hand_over()
+        world.run("UPDATE payment_handovers SET next_attempt_at = now()")
+    handovers = world.handovers
+    assert handovers.begin("anna") is not None, "the process is killed after this, its request is in progress"
+    world.provider.choose = lambda body: ProviderFault(False, 409)
+    assert world.hand_over() == 0
+    assert world.states() == {entry_of("a"): "open"}
+    world.run(f"UPDATE payment_handovers SET next_attempt_at = now(), latest_attempt_at = now() - {LONG_BEFORE}")
+    world.provider.choose = lambda body: None
+    assert world.hand_over() == 1
+    assert world.provider.keys() == [entry_of("a")]
 
 
 def test_a_failing_entry_holds_up_its_rider_alone_and_waits_as_asked(world: PaymentWorld) -> None:

@@ -15,7 +15,14 @@ import typer
 
 from infrastructure.cli.serve import PROGRAMS, without_payments
 from infrastructure.observability.stage_reports import StageProgress, StageReport
-from infrastructure.payments.handing_over import ATTEMPT_DELAYS_S, BOOKED_FROM_ATTEMPT, outcome, payment_of
+from infrastructure.payments.handing_over import (
+    ATTEMPT_DELAYS_S,
+    BOOKED_AFTER_S,
+    BOOKED_FROM_ATTEMPT,
+    outcome,
+    payment_of,
+    settled,
+)
 from infrastructure.payments.provider import AnswerKind, Payment, ProviderAnswer
 from infrastructure.payments.webhook import (
     ANSWER_TIMEOUT_S,
@@ -107,10 +114,13 @@ def test_delays_grow_to_a_bound_and_a_longer_wait_that_is_asked_for_counts() -> 
 def test_a_conflict_is_repeated_until_no_earlier_request_can_be_in_progress() -> None:
     """Regression: 409 counted as done at once. The request in progress could still fail, and the payout was lost."""
     conflict = ProviderAnswer(AnswerKind.CONFLICT, 409, "", "status 409")
-    states = [outcome(conflict, attempt).state for attempt in range(1, BOOKED_FROM_ATTEMPT + 2)]
+    attempts = range(1, BOOKED_FROM_ATTEMPT + 2)
+    states = [outcome(settled(conflict, attempt, BOOKED_AFTER_S), attempt).state for attempt in attempts]
     assert states == [OPEN] * (BOOKED_FROM_ATTEMPT - 1) + [DONE] * 2
+    for soon_s in (None, 0.0, BOOKED_AFTER_S - 0.001):
+        assert {settled(conflict, attempt, soon_s).kind for attempt in range(1, 50)} == {AnswerKind.RETRY}
     waited_s = outcome(conflict, BOOKED_FROM_ATTEMPT - 1).wait_s
-    assert waited_s >= ANSWER_TIMEOUT_S
+    assert waited_s >= BOOKED_AFTER_S >= ANSWER_TIMEOUT_S
     assert outcome(conflict._replace(retry_after_s=30.0), 1).wait_s == 30.0
 
 
