@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from kafka import KafkaAdminClient
@@ -114,6 +115,27 @@ def _check(counts: Mapping[str, int], partitions: int) -> None:
 
 
 LAST_RECORDS_TIMEOUT_S = 5.0
+MAX_READ_S = 30.0
+"""How long the ends of all partitions are read. One that gives no record, since it ends with a transaction marker or
+has lost its leader, would else keep the reader busy for as long as another one is written to (invariant 15)."""
+
+T = TypeVar("T")
+
+
+def until_each_has_one(
+    consume: Callable[[], list[T]],
+    partition_of: Callable[[T], int | None],
+    partitions: Collection[int],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[T]:
+    """Messages until each of ``partitions`` has given one, nothing arrives, or MAX_READ_S have passed."""
+    left: set[int | None] = set(partitions)
+    ends_at = clock() + MAX_READ_S
+    # A topic that is written to has no fixed end: one record per partition is enough.
+    while left and clock() < ends_at and (messages := consume()):
+        for message in messages:
+            left.discard(partition_of(message))
+            yield message
 
 
 def last_records(
@@ -134,14 +156,13 @@ def last_records(
             if high > low:
                 starts.append(TopicPartition(topic, partition, high - 1))
         consumer.assign(starts)
-        left = {start.partition for start in starts}
-        # A topic that is written to has no fixed end: one record per partition is enough.
-        while left and (messages := consumer.consume(1_000, timeout_s)):
-            for message in messages:
-                if message.error() is not None:
-                    raise TopicError(f"{topic} cannot be read: {message.error()}")
-                left.discard(message.partition())
-                found.extend(_last_record(message.headers()))
+        partitions_read = {start.partition for start in starts}
+        for message in until_each_has_one(
+            lambda: consumer.consume(1_000, timeout_s), lambda one: one.partition(), partitions_read
+        ):
+            if message.error() is not None:
+                raise TopicError(f"{topic} cannot be read: {message.error()}")
+            found.extend(_last_record(message.headers()))
     except KafkaException as error:
         raise TopicError(f"{topic} cannot be read: {error}") from error
     finally:
