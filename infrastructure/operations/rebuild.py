@@ -31,7 +31,8 @@ from projections.core.projection import Projection
 from projections.core.retry import RetryPolicy
 from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.generations import Generation
-from projections.rebuild.rebuild import Rebuild, RebuildPorts
+from projections.rebuild.rebuild import Rebuild
+from projections.rebuild.rebuild_ports import RebuildPorts
 
 
 @contextmanager

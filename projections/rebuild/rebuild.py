@@ -5,20 +5,16 @@ Every step can be aborted and resumed: the fences in the sink and the generation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from domain.identifiers import SHARDS
 from projections.core.fences import check_fences
-from projections.core.fold import Decode
-from projections.core.ports import EventLog, FenceConflict, Sink
+from projections.core.ports import FenceConflict, Sink
 from projections.core.projection import Projection
-from projections.core.retry import RetryPolicy
 from projections.core.shard_processor import ProcessorLimits, ShardProcessor
 from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.comparison import GenerationComparison
-from projections.rebuild.generations import Generation, Generations, GenerationState, NotSwitched, active
+from projections.rebuild.generations import Generation, GenerationState, NotSwitched, active
 from projections.rebuild.rebuild_outcome import (
     DigestMismatch,
     NoGenerationToRollBackTo,
@@ -26,31 +22,12 @@ from projections.rebuild.rebuild_outcome import (
     RebuildParkedKey,
     RebuildVerdict,
 )
+from projections.rebuild.rebuild_ports import RebuildPorts
 
 _ALL = range(SHARDS)
 MAX_COMPARE_ATTEMPTS = 1_000
 MAX_LEFTOVER_GENERATIONS = 5
 """Numbers below the new generation that are dropped again after a rebuild, in case a killed one dropped only a part."""
-
-
-@dataclass(frozen=True)
-class RebuildPorts:
-    """The ports and callbacks of a rebuild.
-
-    ``fill(generation, targets)`` folds every shard up to its target seq, or to the head. ``wait_until_followed``
-    returns once the serving processes keep that generation up to date, and immediately if none is serving.
-    ``end_other_fills(number)`` ends the fills of that generation that killed rebuilds have left on other machines.
-    """
-
-    generations: Generations
-    log: EventLog
-    sink_of: Callable[[int], Sink]
-    decode: Decode
-    fill: Callable[[Generation, Mapping[int, int]], None]
-    wait_until_followed: Callable[[Generation], None]
-    retry_policy: RetryPolicy
-    on_progress: Callable[[str], None]
-    end_other_fills: Callable[[int], None] = lambda number: None
 
 
 class Rebuild:

@@ -16,7 +16,8 @@ from projections.core.retry import RetryPolicy
 from projections.live.stream_follower import StreamFollower
 from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.generations import Generation, active
-from projections.rebuild.rebuild import Rebuild, RebuildPorts
+from projections.rebuild.rebuild import Rebuild
+from projections.rebuild.rebuild_ports import RebuildPorts
 from projections.speed import SPEED
 from tests.support.ports_in_memory.generations import MemoryGenerations
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
