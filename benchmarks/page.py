@@ -9,14 +9,13 @@ has a CPU time beside it. Nothing is decided by a run; the figures are printed.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +27,6 @@ from benchmarks import page_browser as asked
 from benchmarks.cpu import by_program
 from benchmarks.page_load import DAY_INTERVAL_MS, DAY_PINGS, DAY_RIDER, day_pings, ride, rider_id
 from benchmarks.results import at_least, at_most, report
-from infrastructure.http.web_page import web_files
 from tests.support.waiting import eventually
 from tests.support.web.browser import browser, until
 from tests.support.web.page import find
@@ -215,34 +213,6 @@ def memory(page: Page, minutes: float) -> dict[str, Any]:
     }
 
 
-def profiled(page: Page, file: Path, seconds: float) -> None:
-    """Write a CPU profile of the page's thread, which DevTools opens."""
-    session = page.context.new_cdp_session(page)
-    session.send("Profiler.enable")
-    session.send("Profiler.start")
-    page.wait_for_timeout(seconds * 1000)
-    file.write_text(json.dumps(session.send("Profiler.stop")["profile"]))
-    session.detach()
-
-
-def started(loads: Sequence[asked.Started]) -> dict[str, float]:
-    return {
-        "start: fields p50, ms": statistics.median(one.fields_ms for one in loads),
-        "start: riders drawn p50, ms": statistics.median(one.riders_ms for one in loads),
-        "start: riders drawn, longest, ms": max(one.riders_ms for one in loads),
-        "start: long tasks p50, ms": statistics.median(one.long_tasks_ms for one in loads),
-    }
-
-
-def zipped() -> dict[str, int]:
-    """Bytes of the page's files as they are sent, by their kind."""
-    found = {"scripts": 0, "libraries": 0, "styles and page": 0}
-    for name, file in web_files().items():
-        kind = "libraries" if name.startswith("vendor/") else "scripts" if name.endswith(".js") else "styles and page"
-        found[kind] += len(file.zipped)
-    return {f"size (gzip): {kind}, bytes": size for kind, size in found.items()}
-
-
 @contextmanager
 def loaded(city: Ridelog, options: argparse.Namespace) -> Iterator[None]:
     """While inside, riders send pings. Raises SystemExit if the load ended before."""
@@ -263,7 +233,7 @@ def loaded(city: Ridelog, options: argparse.Namespace) -> Iterator[None]:
 
 def measure(city: Ridelog, options: argparse.Namespace) -> dict[str, Any]:
     url = city.info.http_url.rstrip("/") + "/"
-    figures: dict[str, Any] = {**zipped()}
+    figures: dict[str, Any] = {**asked.zipped()}
 
     def add(found: dict[str, Any]) -> None:
         figures.update({"load while measured": os.getloadavg()[0]} | found)
@@ -281,14 +251,14 @@ def measure(city: Ridelog, options: argparse.Namespace) -> dict[str, Any]:
             return figures
         with loaded(city, options):
             if "start" in parts:
-                add(started([asked.load(one, url, options.riders) for _ in range(LOADS)]))
+                add(asked.started([asked.load(one, url, options.riders) for _ in range(LOADS)]))
             if "frames" in parts:
                 with opened(one, url) as page:
                     following(page, options.riders)
                     page.wait_for_timeout(SETTLE_S * 1000)
                     add(frames(page, FOLLOW_S))
                     if options.profile:
-                        profiled(page, options.profile, 10.0)
+                        asked.profiled(page, options.profile, 10.0)
             if "api" in parts:
                 add(api_cost(one, city, url, options.riders))
             if "memory" in parts:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import psutil
 from playwright.sync_api import Browser, CDPSession, Page
 
 from benchmarks.cpu import seconds_of
+from infrastructure.http.web_page import web_files
 from tests.support.web.browser import until
 
 VIEWPORT: Final = {"width": 1280, "height": 800}
@@ -136,3 +139,31 @@ def slope(values: Sequence[float]) -> float:
     if len(values) < 2:
         return 0.0
     return statistics.linear_regression(range(len(values)), values).slope
+
+
+def profiled(page: Page, file: Path, seconds: float) -> None:
+    """Write a CPU profile of the page's thread, which DevTools opens."""
+    session = page.context.new_cdp_session(page)
+    session.send("Profiler.enable")
+    session.send("Profiler.start")
+    page.wait_for_timeout(seconds * 1000)
+    file.write_text(json.dumps(session.send("Profiler.stop")["profile"]))
+    session.detach()
+
+
+def started(loads: Sequence[Started]) -> dict[str, float]:
+    return {
+        "start: fields p50, ms": statistics.median(one.fields_ms for one in loads),
+        "start: riders drawn p50, ms": statistics.median(one.riders_ms for one in loads),
+        "start: riders drawn, longest, ms": max(one.riders_ms for one in loads),
+        "start: long tasks p50, ms": statistics.median(one.long_tasks_ms for one in loads),
+    }
+
+
+def zipped() -> dict[str, int]:
+    """Bytes of the page's files as they are sent, by their kind."""
+    found = {"scripts": 0, "libraries": 0, "styles and page": 0}
+    for name, file in web_files().items():
+        kind = "libraries" if name.startswith("vendor/") else "scripts" if name.endswith(".js") else "styles and page"
+        found[kind] += len(file.zipped)
+    return {f"size (gzip): {kind}, bytes": size for kind, size in found.items()}
