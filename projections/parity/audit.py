@@ -19,15 +19,21 @@ from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedReads
 from projections.replay.source import ReplaySource
 
 _ABSENT = "nothing"
+_PLACE_FIELDS = frozenset({"latitude", "longitude"})
+"""Fields whose values no description has: it goes to a log, next to the rider's id. ``replay`` shows them."""
 
 
 def describe_difference(checked: CheckedRead) -> str:
-    """One line: the served values, the recomputed ones, and the place in the log."""
+    """One line: the served values, the recomputed ones, and the place in the log. It has no location."""
     read = checked.logged.read
     found = list(differing_fields(read.body, checked.recomputed)) if checked.recomputed else []
-    said = "; ".join(f"{name}: served {served}, recomputed {again}" for name, served, again in found)
+    said = "; ".join(
+        f"{name}: other than recomputed" if name in _PLACE_FIELDS else f"{name}: served {served}, recomputed {again}"
+        for name, served, again in found
+    )
     if checked.recomputed and not found:
-        said = f"the same values in other bytes: served {read.body!r}, recomputed {checked.recomputed!r}"
+        at_byte = first_other_byte(read.body, checked.recomputed)
+        said = f"the same values in other bytes: {len(read.body):,} served, another one from byte {at_byte:,} on"
     message = "; ".join(part for part in (said, checked.why) if part)
     at = utc_datetime(read.read_ms).isoformat(timespec="milliseconds")
     return (
@@ -44,12 +50,18 @@ def describe_wrong_snapshot(found: WrongSnapshot) -> str:
     )
 
 
+def first_other_byte(one: bytes, other: bytes) -> int:
+    """The place of the first byte in which two texts differ, from 0."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def differing_fields(served: bytes, recomputed: bytes) -> Iterator[tuple[str, str, str]]:
-    """(name, served, recomputed) of each field that differs, as JSON."""
+    """(name, served, recomputed) of each field that differs, as JSON. A body that is no JSON is not quoted."""
     try:
         one, other = _object(served), _object(recomputed)
     except msgspec.DecodeError as error:
-        yield "body", f"{served!r} ({error})", repr(recomputed)
+        yield "body", f"{len(served):,} bytes ({error})", f"{len(recomputed):,} bytes"
         return
     for name in [*one, *(name for name in other if name not in one)]:
         shown = [_shown(side, name) for side in (one, other)]

@@ -120,7 +120,7 @@ def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_refolded(r
     assert (code, found["verdicts"]["different"]) == (1, 1)
     assert f"generation {generation}, which is served, is wrong: run `rebuild-projection speed`" in said
     [words] = found["examples"]
-    assert words.startswith(f"{rider}: latitude: served ")
+    assert words.startswith(f"{rider}: latitude: other than recomputed ")
     line = parity_line(recorded)
     assert "verify-parity, then rebuild-projection speed" in line["advice"]
     shown = 'ridelog_parity_mismatches{projection="speed"} 1.0'

@@ -115,14 +115,33 @@ def test_a_damaged_answer_is_reported_field_by_field() -> None:
     archive = ride(12)
     live = Live(archive)
     read = live.reads[9].read
-    body = json.loads(read.body) | {"latitude": 1.5}
+    body = json.loads(read.body) | {"latitude": 1.5, "pings_in_window": 77}
     damaged = live.reads[9]._replace(read=read._replace(body=json.dumps(body).encode()))
     found = check(archive, live, [live.reads[8], damaged, live.reads[10]])
     assert [one.verdict for one in found] == ["equal", "different", "equal"]
     words = describe_difference(found[1])
-    assert "latitude: served 1.5, recomputed 52.5" in words
+    assert "pings_in_window: served 77, recomputed 10" in words
+    assert "latitude: other than recomputed" in words
     assert "version 10, position 10, generation 1, read at 2026-" in words
     assert "longitude" not in words
+
+
+@pytest.mark.parametrize("damage", ["a field", "the layout", "the whole"])
+def test_no_description_of_a_difference_has_a_location(damage: str) -> None:
+    """It is written into a log, with the rider's id and the time."""
+    archive = ride(12)
+    live = Live(archive)
+    read = live.reads[9].read
+    body = {
+        "a field": json.dumps(json.loads(read.body) | {"latitude": 1.5, "longitude": 2.5}).encode(),
+        "the layout": read.body.replace(b",", b", "),
+        "the whole": read.body[:-1],
+    }[damage]
+    [found] = check(archive, live, [live.reads[9]._replace(read=read._replace(body=body))])
+    assert found.verdict == "different"
+    words = describe_difference(found)
+    places = {str(json.loads(read.body)[name]) for name in ("latitude", "longitude")} | {"1.5", "2.5"}
+    assert [place for place in places if place in words] == []
 
 
 def test_the_same_values_in_other_bytes_are_different() -> None:
