@@ -1,7 +1,7 @@
 // Notices that the page runs again after a pause: the tab was hidden or frozen, or the machine slept.
 
 const TICK_MS = 1000;
-/** Two ticks that are farther apart: timers stood still in between. Hidden tabs are throttled too, but nobody sees them. */
+/** Two ticks that are farther apart: timers stood still in between. Hidden tabs are throttled too, but show nothing. */
 const PAUSE_MS = 5000;
 
 /** @type {Set<() => void>} */
