@@ -53,6 +53,7 @@ def submit(
     from infrastructure.embedded.stack import servers_for
     from infrastructure.flink.client import Submission
 
+    projections = list(dict.fromkeys(projections))  # named twice, a projection would have two jobs
     for name in projections:
         projection_named(name)
     with servers_for(_settings(data_dir, cluster), ("postgres_url", "redis_url", "kafka_bootstrap")) as settings:

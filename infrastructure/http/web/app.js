@@ -96,7 +96,7 @@ function App() {
   useEffect(() => map?.setFollow(follow), [map, follow]);
 
   /** @type {import("./panels/registry.js").PageContext} */
-  const page = { place, live, shownMs: live ? Date.now() : shown.ms, head: pipeline?.head ?? 0, demo: pipeline?.demo ?? false, pipeline, riders: counts.riders, panels: PANELS, theme, map, follow, setFollow, open, find, close, change, failed };
+  const page = { place, live, shownMs: live ? Date.now() : shown.ms, head: pipeline?.head ?? 0, demo: pipeline?.demo ?? false, pipeline, riders: counts.riders, orders: counts.orders, panels: PANELS, theme, map, follow, setFollow, open, find, close, change, failed };
   useKeys({ page, playing, onPlay: setPlaying, on: !denied });
 
   return html`

@@ -76,3 +76,11 @@ export function statusAt(order, ms) {
   for (const [field, status] of stages) if (order[field] !== null && order[field] <= ms) return status;
   return "placed";
 }
+
+/** The stage of an order at an instant of the past: what its events say as of then, where the map shows it. Of an order
+ * that it does not show, only the times of the stages are known, which may have been reported later.
+ * @param {any} order @param {any[]} shown the orders of the map @param {number} ms @returns {string} */
+export function statusThen(order, shown, ms) {
+  const then = shown.find((one) => one.order_id === order.order_id);
+  return then?.status ?? statusAt(order, ms) ?? order.status;
+}

@@ -7,7 +7,7 @@ import * as text from "../format.js";
 import { useReading } from "../hooks.js";
 import { Answers, answersOnRecord } from "../lineage/answers.js";
 import { eventWords } from "../lineage/links.js";
-import { asOf, statusAt } from "../when.js";
+import { asOf, statusThen } from "../when.js";
 import { Fact, Id, Problem } from "./parts.js";
 
 const MAX_ETA_POINTS = 900;
@@ -51,7 +51,7 @@ function OrderView({ id, page }) {
   const over = eta.problem?.code === "delivery_over";
   return html`
     <dl class="facts">
-      <${Fact} name="status" value=${html`<span class="badge fresh">${text.words((live ? null : statusAt(found, atMs)) ?? found.status)}</span>`} />
+      <${Fact} name="status" value=${html`<span class="badge fresh">${text.words(live ? found.status : statusThen(found, page.orders, atMs))}</span>`} />
       <${Fact} name="hand-over" value=${over || !eta.data ? "–" : `in ${text.duration(eta.data.p50_seconds)}`} title="median" />
       <${Fact} name="9 of 10 by" value=${over || !eta.data ? "–" : text.clock(eta.data.at_ms + eta.data.p90_seconds * 1000, zone)} title="90 % quantile" />
       <${Fact} name="promised" value=${found.promised_seconds === null ? "–" : text.clock(found.placed_at_ms + found.promised_seconds * 1000, zone)} />

@@ -9,6 +9,7 @@
  * @property {boolean} demo whether the server belongs to a demo
  * @property {any} pipeline the newest answer of `GET /pipeline`, null while none came
  * @property {any[]} riders those that the map shows
+ * @property {any[]} orders those that the map shows
  * @property {Panel[]} panels every panel
  * @property {string} theme changes with the colour scheme: what is drawn on a canvas must be drawn again
  * @property {import("../map/city_map.js").CityMap | null} map
