@@ -159,15 +159,17 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
         )
     if state is not None and state.active:
         raise SlotInUse(f"replication slot {settings.slot_name} is active")
-    ensure_publication(engine, settings.publication_name)
     at = start_position(checkpoint, head.log_id, head.position)
     fault = slot_fault(state, checkpoint, settings.slot_name, head.position)
-    # Up to PostgreSQL 17 no WAL of before the publication can be read by it: "publication does not exist", for ever.
-    is_unreadable = is_new and state is not None and checkpoint is not None
-    if is_unreadable:
-        fault = f"publication {settings.publication_name} was dropped, and the slot has WAL of before this one"
+    if is_new and state is not None:
+        # Up to PostgreSQL 17 no WAL of before the publication can be read by it: "publication does not exist", at each
+        # start. The slot is dropped first: after a crash in between it is missing, and is recreated.
+        fault = f"publication {settings.publication_name} was dropped, and the slot has WAL of before the new one"
+        drop_slot(engine, settings.slot_name)
+        state = None
+    ensure_publication(engine, settings.publication_name)
     # If the log was replaced or restored, the slot's remaining WAL has the same positions with other events.
-    created = needs_creation(state) or is_unreadable or bool(at.message)
+    created = needs_creation(state) or bool(at.message)
     if created:
         # Drop the slot, save the checkpoint, create the slot, in this order: a crash in between is then detected. A
         # slot without a checkpoint passes for one that was always read, and a checkpoint of this log for one whose slot

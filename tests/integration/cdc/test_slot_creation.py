@@ -132,11 +132,11 @@ def test_the_slot_is_recreated_with_a_publication_that_was_dropped(
     with engine.begin() as connection:
         connection.execute(text(f"DROP PUBLICATION {one.publication_name}"))
     EventRecorder(engine).insert_events(events_of("berta", 1, 1))
-    assert creations(engine, one) == ["elsewhere"]
+    assert creations(engine, one) == ["missing"]
     assert confirmed_of(engine, one.slot_name) > left_at
     assert store.read() == RelayCheckpoint(log_of(engine), 3, 0, {})
     assert caplog.messages == [
-        f"publication {one.publication_name} was dropped, and the slot has WAL of before this one: it is recreated, "
+        f"publication {one.publication_name} was dropped, and the slot has WAL of before the new one: it is recreated, "
         "the topic continues after position 3, from the event store where the slot misses events"
     ]
 
