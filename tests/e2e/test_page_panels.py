@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.support.web.browser import chromium, until
 from tests.support.web.page import NO_BROWSER, find, ride, signed_in, wait_on_map
@@ -62,6 +64,28 @@ def test_moving_the_handle_adds_no_step_to_go_back(chrome: Browser, city: Ridelo
         expect(page).not_to_have_url(f"at={times[-1]}")
         assert page.evaluate("history.length") == before
         assert "rider=steady" in page.url
+
+
+def test_the_last_instant_waits_for_no_slow_read_of_one_that_was_left(chrome: Browser, city: Ridelog) -> None:
+    """Regression: only a further move ended a read that took long, so a panel stayed where the handle had passed."""
+    times = ride(city, "slow")
+    with signed_in(chrome, city, f"/?at={times[-1]}&rider=slow") as page:
+        expect(page.locator(".pings.window tbody tr").first).to_be_visible()
+        shown = datetime.fromtimestamp(times[-1] / 1_000, UTC)
+        page.clock.install(time=shown - timedelta(minutes=10))
+        page.clock.pause_at(shown)
+        held: list[Route] = []
+        page.route("**/window?*", lambda route: route.fallback() if held else held.append(route))
+        slider = page.get_by_role("slider", name="Instant")
+        with page.expect_request("**/window?*"):
+            slider.press("ArrowLeft")
+            page.clock.run_for(100)
+        slider.press("ArrowLeft")
+        page.clock.run_for(100)
+        # Only the time of the page passes, and not as much as a read may take.
+        with page.expect_request("**/window?*"):
+            page.clock.run_for(1_000)
+        page.unroute_all(behavior="ignoreErrors")
 
 
 def test_the_address_keeps_the_last_of_many_instants_without_a_call_for_each(chrome: Browser, city: Ridelog) -> None:

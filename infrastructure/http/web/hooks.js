@@ -121,6 +121,7 @@ function useLiveReading(on, key, read, setState) {
 function useNewestReading(on, key, read, setState) {
   const wanted = useRef(/** @type {{key: string, read: (signal: AbortSignal) => Promise<any>} | null} */ (null));
   const reading = useRef(/** @type {{abort: AbortController, sinceMs: number} | null} */ (null));
+  const slow = useRef(0);
   const next = async () => {
     for (let asked = null; wanted.current && asked !== wanted.current; ) {
       asked = wanted.current;
@@ -141,12 +142,19 @@ function useNewestReading(on, key, read, setState) {
   useEffect(() => {
     wanted.current = on ? { key, read } : null;
     const running = reading.current;
-    if (running && on && Date.now() - running.sinceMs < SLOW_MS) return;
-    running?.abort.abort();
-    reading.current = null;
-    if (on) next();
+    const begin = () => {
+      running?.abort.abort();
+      reading.current = null;
+      if (on) next();
+    };
+    window.clearTimeout(slow.current);
+    const leftMs = running && on ? running.sinceMs + SLOW_MS - Date.now() : 0;
+    // Also the last instant, after which nothing moves, must not wait longer for one that was left.
+    if (leftMs > 0) slow.current = window.setTimeout(() => { if (reading.current === running) begin(); }, leftMs);
+    else begin();
   }, [key, on]);
   useEffect(() => () => {
+    window.clearTimeout(slow.current);
     wanted.current = null;
     reading.current?.abort.abort();
     reading.current = null;
