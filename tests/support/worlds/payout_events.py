@@ -14,6 +14,7 @@ from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
 from domain.features.payouts.entries import PayoutEntry, local_hour
 from domain.features.payouts.fold import EMPTY, PayoutState, fold
+from domain.features.payouts.ids import NAMESPACE
 from domain.features.payouts.packaged import packaged_tariff
 from domain.features.payouts.track import RiddenFix, fix_of, ridden_mm
 from read_models.payouts.state import decode, encode
@@ -91,6 +92,11 @@ def folded(events: Iterable[Event], *, through_bytes: bool = False) -> tuple[Pay
         state = fold(before, KeyedEvent("anna", number, number, event_type, data))
         entries += state.entries
     return state, entries
+
+
+def payout_id(order: str, leg: str = "to_customer") -> str:
+    """The id of the payout of a completed leg."""
+    return str(uuid5(UUID(bytes=NAMESPACE), f"completed/{order}/{leg}"))
 
 
 def paid(entries: Iterable[PayoutEntry]) -> dict[str, int]:

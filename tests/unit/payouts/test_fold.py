@@ -8,11 +8,8 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from domain.features.payouts.entries import PayoutEntry
-from domain.features.payouts.ids import NAMESPACE
 from domain.features.payouts.legs import MAX_ENDED_LEGS
 from domain.features.payouts.track import BUCKET_MS, KEPT_BUCKETS, fixes_of
 from read_models.payouts.state import UnreadablePayoutState, decode, encode
@@ -25,6 +22,7 @@ from tests.support.worlds.payout_events import (
     folded,
     items_of,
     paid,
+    payout_id,
     ping,
     ride,
     started,
@@ -37,13 +35,6 @@ BASE = 240  # cents to the customer
 
 def amounts(events: list[Event]) -> list[tuple[str, int]]:
     return [(entry.kind, entry.amount_minor) for entry in folded(events)[1]]
-
-
-def payout_id(order: str, leg: str = "to_customer") -> str:
-    return str(uuid5(UUID(bytes=NAMESPACE), f"completed/{order}/{leg}"))
-
-
-# Examples
 
 
 def test_a_completed_leg_is_paid_once_with_its_base_and_its_metres() -> None:
@@ -292,75 +283,3 @@ def test_damaged_bytes_are_not_read(length: int) -> None:
         decode(encode(state)[:length])
     with pytest.raises(UnreadablePayoutState):
         decode(encode(state) + b"\0")
-
-
-# Properties
-
-_pings = st.builds(
-    lambda t, north, accuracy: ping(t, t * 5 + north, accuracy=accuracy),
-    st.integers(0, 900),
-    st.sampled_from([0, 0, 0, 20, 90, 700]),
-    st.sampled_from([None, 5.0, 50.0, 51.0]),
-)
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Event]:
-    """Pings of a quarter of an hour, in any order, among the starts and ends of up to four legs."""
-    events = draw(st.lists(_pings, max_size=40, unique_by=lambda e: (e[1]["event_timestamp_ms"], e[1]["event_id"])))
-    for n in range(draw(st.integers(0, 4))):
-        start, last = sorted((draw(st.integers(0, 600)), draw(st.integers(0, 900))))
-        target = draw(st.sampled_from([LATITUDE, LATITUDE + 0.01, LATITUDE + 1]))
-        outcome = draw(st.sampled_from(["completed"] * 4 + ["cancelled"]))
-        currency = draw(st.sampled_from(["EUR", "EUR", "USD", "ISK"]))
-        fields: dict[str, Any] = {
-            "target_latitude": target,
-            "currency": currency,
-            "time_zone": draw(st.sampled_from(_ZONES)),
-        }
-        begin, end = started(f"o{n}", start + 0.5, **fields), ended(f"o{n}", last + 0.6, outcome=outcome)
-        first = draw(st.integers(0, len(events)))
-        events.insert(first, begin)
-        events.insert(draw(st.integers(first + 1, len(events))), end)
-    return events
-
-
-_ZONES = ["Europe/Berlin", "Pacific/Auckland", "Asia/Tokyo", "Nowhere/Land", ""]
-
-
-@given(histories())
-@settings(max_examples=400)
-def test_payout_and_adjustments_add_up_to_the_price_over_all_events(events: list[Event]) -> None:
-    _, entries = folded(events)
-    expected = {payout_id(order, leg): amount for (order, leg), amount in direct(events).items()}
-    assert paid(entries) == expected
-    for entry in entries:
-        assert sum(item["amount_minor"] for item in json.loads(entry.items)) == entry.amount_minor
-        assert entry.kind == "payout" or entry.amount_minor
-    assert len({entry.entry_id for entry in entries}) == len(entries)
-    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
-
-
-@given(histories(), st.randoms(use_true_random=False))
-def test_invariant_6_the_order_of_pings_changes_no_sum(events: list[Event], chance: Any) -> None:
-    places = [n for n, event in enumerate(events) if event[0] == "GpsPing"]
-    shuffled = places.copy()
-    chance.shuffle(shuffled)
-    other = events.copy()
-    for place, source in zip(places, shuffled, strict=True):
-        other[place] = events[source]
-    assert paid(folded(other)[1]) == paid(folded(events)[1])
-
-
-@given(histories())
-def test_pings_twice_change_nothing(events: list[Event]) -> None:
-    twice = [each for event in events for each in [event] * (2 if event[0] == "GpsPing" else 1)]
-    once = [e._replace(position=0) for e in folded(events)[1]]
-    assert [e._replace(position=0) for e in folded(twice)[1]] == once
-
-
-@given(histories())
-def test_a_state_survives_its_bytes_after_each_event(events: list[Event]) -> None:
-    state, entries = folded(events)
-    again, same = folded(events, through_bytes=True)
-    assert (again._replace(entries=()), same) == (state._replace(entries=()), entries)
