@@ -55,19 +55,10 @@ class Engine(Protocol):
         ...
 
 
-class RidelogRunner:
-    """The worker of ``serve``."""
+class _OneProcess:
+    """An engine that is one process; None before it was started."""
 
-    name = "Ridelog, runner"
-
-    def __init__(self, settings: Settings, log: PublishedLog) -> None:
-        self._settings = settings
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, str(ROOT / "app.py"), "process", "projections", "--of", SPEED.name]
-        self._process = subprocess.Popen(command, env={"PATH": os.environ["PATH"], **self._settings.environment()})
+    _process: subprocess.Popen[bytes] | None = None
 
     def pids(self) -> list[int]:
         return [] if self._process is None else [self._process.pid]
@@ -76,6 +67,20 @@ class RidelogRunner:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+class RidelogRunner(_OneProcess):
+    """The worker of ``serve``."""
+
+    name = "Ridelog, runner"
+
+    def __init__(self, settings: Settings, log: PublishedLog) -> None:
+        self._settings = settings
+        self._log = log
+
+    def start(self) -> None:
+        command = [sys.executable, str(ROOT / "app.py"), "process", "projections", "--of", SPEED.name]
+        self._process = subprocess.Popen(command, env={"PATH": os.environ["PATH"], **self._settings.environment()})
 
     def damage(self) -> Damage:
         return _damage_of_states(self._settings, self._log)
@@ -109,7 +114,7 @@ class RidelogOnFlink:
         return _damage_of_states(self._settings, self._log)
 
 
-class Quix:
+class Quix(_OneProcess):
     """Quix Streams with its own exactly-once: state, output and offsets in one transaction of Kafka."""
 
     name = "Quix Streams, exactly-once"
@@ -120,20 +125,11 @@ class Quix:
         self._partitions = partitions
         self._folder = folder
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         arguments = [self._bootstrap, self._topic, OUTPUT, GROUP, str(self._folder / "quix")]
         with (self._folder / "quix.log").open("ab") as output:
             self._process = subprocess.Popen([QUIX_PYTHON, PROGRAM, *arguments], stdout=output, stderr=output)
-
-    def pids(self) -> list[int]:
-        return [] if self._process is None else [self._process.pid]
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
     def damage(self) -> Damage:
         eventually(self._has_read_all, within_s=WITHIN_S, every_s=1.0, what="Quix Streams has committed everything")

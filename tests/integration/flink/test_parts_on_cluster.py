@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.backends import open_backends
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.errors import UserError
 from infrastructure.flink.bounded_jobs import BoundedJobs
@@ -22,13 +21,11 @@ from infrastructure.replay.parts_elsewhere import PartsOrder
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_set import EtaRule
 from infrastructure.training_sets.feature_history import HISTORY, make_history
-from infrastructure.training_sets.history_shards import BoundHistory, HistoryRequest
-from projections.replay.as_of import AsOf
+from infrastructure.training_sets.history_shards import BoundHistory
 from tests.support.servers.flink_cluster import JobManager, TaskManager, missing_environment
-from tests.support.servers.servers import fresh_database, running
+from tests.support.servers.servers import running
 from tests.support.servers.serving import ROOT
-from tests.support.worlds.eta_log import items_of, record
-from tests.unit.simulator.scenarios import busy
+from tests.support.worlds.parts_world import busy_log, contents, history_of
 
 LIMIT_S = 1_800
 """Flink's client takes 15 s of CPU a job, and a training set has three: minutes where ten processes want each core."""
@@ -49,9 +46,7 @@ def jobmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobManager]
 
 @pytest.fixture(scope="module")
 def log(migrated_postgres: Postgres) -> Iterator[Settings]:
-    with fresh_database(migrated_postgres) as url:
-        settings = Settings(postgres_url=url)
-        record(settings, items_of(busy(3, duration_s=1_200.0, until_s=900.0)))
+    with busy_log(migrated_postgres) as settings:
         yield settings
 
 
@@ -65,18 +60,7 @@ def taskmanager(
 
 
 def a_history(settings: Settings) -> BoundHistory:
-    with open_backends(settings) as backends:
-        position = backends.log.head("Rider").position
-        end_ms = backends.archive.horizon(AsOf.at_position(position)).at_ms
-        horizon = backends.archive.horizon(AsOf.known(end_ms))
-    request = HistoryRequest(
-        "speed", None, end_ms - 2_000, end_ms, 500, "known", horizon.position, 10_000, 60_000, allow_expired=True
-    )
-    return BoundHistory(request, horizon)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return history_of(settings, "known", last_ms=2_000, every_ms=500)
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,9 @@ from infrastructure.replay.parts_elsewhere import WORK, PartsOrder, share_of
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_set import EtaRule
 from infrastructure.training_sets.feature_history import HISTORY, make_history, make_history_parts
-from infrastructure.training_sets.history_shards import BoundHistory, HistoryRequest
-from projections.replay.as_of import AsOf
+from infrastructure.training_sets.history_shards import BoundHistory
 from tests.support.servers.servers import fresh_database
-from tests.support.worlds.eta_log import items_of, record
-from tests.unit.simulator.scenarios import busy
+from tests.support.worlds.parts_world import busy_log, contents, history_of
 
 MACHINES = 3
 MAKERS: dict[str, Callable[[Settings, Path, int, Sequence[int]], None]] = {
@@ -58,28 +56,15 @@ class Machines:
 
 @pytest.fixture(scope="module")
 def log(migrated_postgres: Postgres) -> Iterator[Settings]:
-    with fresh_database(migrated_postgres) as url:
-        settings = Settings(postgres_url=url)
-        record(settings, items_of(busy(3, duration_s=1_200.0, until_s=900.0)))
+    with busy_log(migrated_postgres) as settings:
         yield settings
 
 
 def a_history(settings: Settings) -> BoundHistory:
-    with open_backends(settings) as backends:
-        position = backends.log.head("Rider").position
-        end_ms = backends.archive.horizon(AsOf.at_position(position)).at_ms
-        horizon = backends.archive.horizon(AsOf.happened(end_ms))
-    request = HistoryRequest(
-        "speed", None, end_ms - 600_000, end_ms, 60_000, "event", horizon.position, 10_000, 60_000, allow_expired=True
-    )
-    return BoundHistory(request, horizon)
+    return history_of(settings, "event", last_ms=600_000, every_ms=60_000)
 
 
 def no_progress(done: int, of: int) -> None: ...
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_a_history_has_the_same_bytes_wherever_its_parts_are_made(log: Settings, tmp_path: Path) -> None:
