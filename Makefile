@@ -2,7 +2,7 @@
 #   make demo    servers, a simulated city, its ETAs beside the truth, and speeds, live
 #   make test    lint, types, every tier of tests
 # While you work:
-#   make check   lint, types and the unit tests, within a minute on a quiet machine
+#   make check   lint, types and the unit tests, in 2 to 4 minutes on two cores
 .PHONY: demo test check lint prove faults bench leakage kafka flink quix mutants install lock vendor pictures clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
@@ -33,7 +33,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.support.web.node_tools
 
-# Lint, types and the tests that need no server, within a minute on a quiet machine.
+# Lint, types and the tests that need no server, in 2 to 4 minutes on two cores.
 CHECK_WORKERS ?= 2
 check: lint
 	$(BIN)/python -m pytest tests/unit --numprocesses=$(CHECK_WORKERS) -q
