@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection
 from typing import Any
@@ -155,7 +156,7 @@ def test_a_click_on_a_point_of_a_track_says_what_is_known_of_that_ping(chrome: B
         )
         page.locator("canvas").first.click(position={"x": place[0], "y": place[1]})
         expect(page.locator(".lineage-title")).to_have_text("What this ping changed")
-        assert f"event={point['position']}" in page.url
+        expect(page).to_have_url(re.compile(f"event={point['position']}"))
         for name in ("verdict", "lateness", "accuracy", "phone's speed", "happened"):
             expect(page.locator(".lineage .fact", has_text=name)).to_be_visible()
         expect(page.locator(".lineage .fact", has_text="accuracy")).to_contain_text("5 m")
