@@ -1,10 +1,11 @@
 """Reads where all riders were at random instants, on each axis, beside reading them one by one.
 
-python -m benchmarks.places [events] [--riders 1000] [--every 4]
+python -m benchmarks.places [events] [--riders 1000] [--every 4] [--folder FOLDER]
 
-Each rider pings every ``--every`` seconds, so ``events`` decides how long the log is. Times are those of the read in
-this process, without HTTP. On a machine with other work they are mostly waiting; the CPU is that of a read, here and in
-all processes of Postgres. Reads along a rider's day: python -m benchmarks.time_travel 0 --sizes 17280
+``--folder`` keeps the log: the next run with as many events reads it. Each rider pings every ``--every`` seconds, so
+``events`` decides how long the log is. Times are those of the read in this process, without HTTP. On a machine with
+other work they are mostly waiting; the CPU is that of a read, here and in all processes of Postgres. Reads along a
+rider's day: python -m benchmarks.time_travel 0 --sizes 17280
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,6 +29,7 @@ from benchmarks.support import START_MS, postgres, report
 from domain.events.contracts import Codec
 from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
+from infrastructure.errors import UserError
 from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
@@ -88,6 +91,15 @@ def fill(url: str, riders: Sequence[str], events: int, every_ms: int) -> int:
     return now[0]
 
 
+def recorded(url: str, events: int) -> int:
+    """The last instant of the log that an earlier run left, 0 if it is empty. Raises UserError for another log."""
+    with reader_engine(url).connect() as connection:
+        found, last = connection.execute(text("SELECT count(*), max(recorded_at) FROM events")).one()
+    if found not in (0, events):
+        raise UserError(f"the folder has a log of {found:,} events, not of {events:,}: name an empty one")
+    return round(last.timestamp() * 1000) if found else 0
+
+
 def measured(url: str, riders: Sequence[str], events: int, last_ms: int) -> dict[str, Any]:
     engine = reader_engine(url)
     codec = Codec(schema_ids(Settings(postgres_url=url), engine))
@@ -130,10 +142,11 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("events", nargs="?", type=int, default=1_000_000)
     parser.add_argument("--riders", type=int, default=1_000)
     parser.add_argument("--every", type=float, default=4.0, help="seconds between two pings of a rider")
+    parser.add_argument("--folder", type=Path, help="keeps the log, or has it from an earlier run; default: a new one")
     options = parser.parse_args(arguments)
     riders = [f"rider-{number:05}" for number in range(options.riders)]
-    with postgres() as url:
-        last_ms = fill(url, riders, options.events, round(options.every * 1000))
+    with postgres(options.folder) as url:
+        last_ms = recorded(url, options.events) or fill(url, riders, options.events, round(options.every * 1000))
         figures = measured(url, riders, options.events, last_ms)
     targets = {label: at_most(TARGET_MS) for label in figures if label.endswith("p95, ms")}
     report(f"places of riders, {options.events:,} events", figures, targets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from uuid import UUID
 
@@ -26,10 +26,13 @@ START_MS = 1_790_000_000_000
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """URL of a migrated database on a separate server, with the settings that ``serve`` gives it."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = Postgres(Path(folder))
+def postgres(folder: Path | None = None) -> Iterator[str]:
+    """URL of a migrated database on a separate server, with the settings that ``serve`` gives it.
+
+    ``folder``: keeps the server's files, and has them already at the second run; None: a temporary one.
+    """
+    with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as kept:
+        server = Postgres(Path(kept))
         server.start()
         try:
             upgrade(server.url)

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,6 @@ from benchmarks.results import at_least, at_most
 from benchmarks.support import START_MS, postgres, report
 from domain.deliveries.joint_backfill import JointBackfill
 from infrastructure.backends import open_backends
-from infrastructure.embedded.postgres import Postgres
 from infrastructure.operations.training_set import make_eta_set
 from infrastructure.operations.training_set_request import resolve
 from infrastructure.settings.settings import Settings
@@ -131,24 +130,13 @@ def run(settings: Settings, rule: EtaRule, axis: Axis, workers: int, out: Path) 
     return Run(made.manifest, seconds, cpu_s, busiest_s, sampler.peak, stage_s, digest)
 
 
-@contextmanager
-def started(folder: Path) -> Iterator[str]:
-    """URL of the Postgres whose files are in the folder."""
-    server = Postgres(folder)
-    server.start()
-    try:
-        yield server.url
-    finally:
-        server.stop()
-
-
 def figures(events: int, rule: EtaRule, axis: Axis, workers: list[int], log_folder: Path | None) -> dict[str, Any]:
     """Make the set with each number of workers. Raises RuntimeError if the bytes differ.
 
     ``log_folder``: has a Postgres with a log; None: a log of about ``events`` events is recorded.
     """
     found: dict[str, Any] = {}
-    with started(log_folder) if log_folder else postgres() as url, tempfile.TemporaryDirectory() as folder:
+    with postgres(log_folder) as url, tempfile.TemporaryDirectory() as folder:
         settings = Settings(postgres_url=url)
         if log_folder is None:
             began = time.perf_counter()
