@@ -69,6 +69,7 @@ from infrastructure.postgres.payout_reads import PayoutReads
 from infrastructure.postgres.served_eta_links import ServedEtaLinks
 from infrastructure.postgres.session_table import PostgresSessions
 from infrastructure.process_pool import tune_gc
+from infrastructure.processes.runtime import running
 from infrastructure.redis.cluster_reads import key_reads
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.orders_then import OrdersThen
@@ -147,84 +148,73 @@ def _serve(settings: Settings, backends: Backends) -> None:
     streams.call_at_stop(tail.wake)
     fraud = _fraud_reader(backends)
     events = EventReader(pages, tail, EventEncoder(decode))
-    commits.start()
-    commands.start()
-    rider_commands.start()
-    city.start()
-    tail.start()
-    monitor.start()
-    served_reads.start()
-    served_etas.start()
-    first_etas.start()
-    models.start()
-    shadow_answers.start()
-    async_cache = backends.async_cache()
-    reads = key_reads(async_cache)
-    speeds, orders = (
-        StateReader(async_cache, name, partial(active, reader, name), reads) for name in (SPEED.name, ORDERS.name)
-    )
-    locations = StateReader(async_cache, LOCATIONS.name, partial(active, reader, LOCATIONS.name), reads)
-    feed = LiveFeed(tail, locations, DeliveryReader(reader, backends.deliveries.get))
-    streams.call_at_stop(feed.wake)
-    past_etas = PastEtas(reader, decode, settings.replay_http_events)
-    eta_reads = EtaReads(orders, speeds, city.newest, past_etas)
-    etas = EtaAnswers(eta_reads, models, served_etas, first_etas, shadow_answers)
+    with running(
+        commits,
+        commands,
+        rider_commands,
+        monitor,
+        city,
+        tail,
+        served_reads,
+        served_etas,
+        first_etas,
+        models,
+        shadow_answers,
+    ):
+        async_cache = backends.async_cache()
+        reads = key_reads(async_cache)
+        speeds, orders = (
+            StateReader(async_cache, name, partial(active, reader, name), reads) for name in (SPEED.name, ORDERS.name)
+        )
+        locations = StateReader(async_cache, LOCATIONS.name, partial(active, reader, LOCATIONS.name), reads)
+        feed = LiveFeed(tail, locations, DeliveryReader(reader, backends.deliveries.get))
+        streams.call_at_stop(feed.wake)
+        past_etas = PastEtas(reader, decode, settings.replay_http_events)
+        eta_reads = EtaReads(orders, speeds, city.newest, past_etas)
+        etas = EtaAnswers(eta_reads, models, served_etas, first_etas, shadow_answers)
 
-    def failed_append() -> str:
-        return commits.failure() or commands.failure() or rider_commands.failure()
+        def failed_append() -> str:
+            return commits.failure() or commands.failure() or rider_commands.failure()
 
-    demo = demo_of_this_process()
-    flink = cluster_of(settings.flink_url, settings.topic_prefix)
-    checks = ready_checks(
-        reader, async_cache, stages, writer=backends.writer_engine, failed_append=failed_append, flink=flink
-    )
-    application = build(
-        settings,
-        ApiParts(
-            submit=commits.submit,
-            speed=speeds,
-            past_speed=PastKeys(reader, SPEED, decode, settings.replay_http_events),
-            delay_ms=partial(monitor.delay_ms, SPEED.name),
-            on_served=served_reads,
-            checks=checks,
-            refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued, flink),
-            routers=[
-                traffic_route(city.newest),
-                events_route(events, streams),
-                live_route(feed, streams),
-                pipeline_route(monitor.state, demo=demo is not None),
-                *([] if demo is None else [demo_router(demo)]),
-                projections_router(ProjectionDesk(reader)),
-                parked_router(BackendsParkedDesk(backends)),
-                verdicts_route(Verdicts(partial(current_verdicts, reader, settings.city_snapshots_keep, loaded))),
-                *rider_view_routes(_rider_views(backends, speeds)),
-                analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
-                *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
-                models_router(ModelReads(registry)),
-                outcomes_router(reader, RowReplay(reader, decode, settings.replay_http_events, OUTCOMES)),
-                *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
-                *fraud_routes(fraud, RiderCommandRequests(rider_commands.submit, count_command)),
-                *lineage_routes(_lineage(backends, fraud)),
-                *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
-            ],
-            on_shutdown=[reads.aclose, async_cache.aclose],
-            sessions=Sessions(PostgresSessions(reader)),
-        ),
-    )
-    try:
+        demo = demo_of_this_process()
+        flink = cluster_of(settings.flink_url, settings.topic_prefix)
+        checks = ready_checks(
+            reader, async_cache, stages, writer=backends.writer_engine, failed_append=failed_append, flink=flink
+        )
+        application = build(
+            settings,
+            ApiParts(
+                submit=commits.submit,
+                speed=speeds,
+                past_speed=PastKeys(reader, SPEED, decode, settings.replay_http_events),
+                delay_ms=partial(monitor.delay_ms, SPEED.name),
+                on_served=served_reads,
+                checks=checks,
+                refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued, flink),
+                routers=[
+                    traffic_route(city.newest),
+                    events_route(events, streams),
+                    live_route(feed, streams),
+                    pipeline_route(monitor.state, demo=demo is not None),
+                    *([] if demo is None else [demo_router(demo)]),
+                    projections_router(ProjectionDesk(reader)),
+                    parked_router(BackendsParkedDesk(backends)),
+                    verdicts_route(Verdicts(partial(current_verdicts, reader, settings.city_snapshots_keep, loaded))),
+                    *rider_view_routes(_rider_views(backends, speeds)),
+                    analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
+                    *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
+                    models_router(ModelReads(registry)),
+                    outcomes_router(reader, RowReplay(reader, decode, settings.replay_http_events, OUTCOMES)),
+                    *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
+                    *fraud_routes(fraud, RiderCommandRequests(rider_commands.submit, count_command)),
+                    *lineage_routes(_lineage(backends, fraud)),
+                    *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
+                ],
+                on_shutdown=[reads.aclose, async_cache.aclose],
+                sessions=Sessions(PostgresSessions(reader)),
+            ),
+        )
         serve_http(application, settings, streams.stop)
-    finally:
-        commits.stop()
-        commands.stop()
-        rider_commands.stop()
-        monitor.stop()
-        city.stop()
-        tail.stop()
-        served_reads.stop()
-        served_etas.stop()
-        first_etas.stop()
-        models.stop()
-        shadow_answers.stop()
 
 
 def _rider_views(backends: Backends, speeds: StateReader) -> RiderViews:

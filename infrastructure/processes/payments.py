@@ -21,8 +21,8 @@ from infrastructure.payments.webhook import WebhookProvider
 from infrastructure.postgres.advisory_locks import try_session_lock
 from infrastructure.postgres.payment_handovers import PaymentHandovers, UnpaidHistory
 from infrastructure.process_pool import tune_gc
-from infrastructure.processes.projections import BACKGROUND_NICENESS, STUCK_EXIT_CODE
-from infrastructure.processes.runtime import run_until_stopped, stack_summary, stop_event
+from infrastructure.processes.projections import BACKGROUND_NICENESS
+from infrastructure.processes.runtime import STUCK_EXIT_CODE, run_until_stopped, stack_summary, stop_event
 from infrastructure.settings.settings import Settings
 from projections.core.ports import PortUnavailable, SinkRejected
 

@@ -21,7 +21,7 @@ from infrastructure.operations.generation_follower import stage_name
 from infrastructure.operations.parity_monitor import ParityMonitor
 from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projection_worker import ProjectionWorker
-from infrastructure.processes.runtime import stack_summary, stop_event
+from infrastructure.processes.runtime import STUCK_EXIT_CODE, join_or_end_process, stack_summary, stop_event
 from infrastructure.processes.worker_groups import (
     audited_projections,
     audits_city,
@@ -43,7 +43,6 @@ BACKGROUND_NICENESS = 5
 """Niceness of a process without point reads: where cores are short, it gets a third of the share of the others."""
 GENERATION_POLL_INTERVAL_S = 0.5
 """Bounds how long a generation that a rebuild has made ready waits for its worker."""
-STUCK_EXIT_CODE = 70
 
 
 def main(settings: Settings, names: Sequence[str] = ()) -> None:
@@ -144,7 +143,9 @@ class WorkerManager:
         log.info("stopping the worker of a generation", extra={"projection": projection.name, "generation": number})
         running = self._running.pop((projection.name, number))
         running.stop.set()
-        running.thread.join()
+        # Without a bound, a worker that hangs while it closes its consumer would keep this thread, which starts and
+        # watches all others.
+        join_or_end_process(running.thread, f"the worker of {projection.name}@{number}")
         self._watchdog.forget(f"{projection.name}@{number}")
         if dropped:
             # The generation was cleared while our worker could still write: what that wrote must not stay.
