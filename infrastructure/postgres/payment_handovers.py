@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -116,6 +116,20 @@ class PaymentHandovers:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(sql.HOLD_ADJUSTMENTS, {"reason": OTHER_AMOUNT})
         return more
+
+    def note_all(self, generation: int, on_batch: Callable[[], bool]) -> int:
+        """Note every entry that is not noted yet, in short transactions. Returns how many no cursor had passed.
+
+        ``on_batch`` is called between them, and returns whether to go on. One statement for a long log would be silent
+        for longer than a thread may be: the process would end, its transaction be lost, and the next one begin again.
+        Raises UnpaidHistory, before anything is noted.
+        """
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            self._refuse_history(connection, sql.HISTORY, {"generation": generation})
+        while self.note_new(generation):
+            if not on_batch():
+                return 0
+        return self.note_missed(generation)
 
     def note_missed(self, generation: int) -> int:
         """Note every entry that is not noted with its amount yet, wherever the cursors are. Returns how many were.

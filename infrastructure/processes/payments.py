@@ -143,7 +143,7 @@ class PaymentsProcess:
         if generation is None:
             return False
         if time.monotonic() >= self._next_reconcile or generation != self._reconciled:
-            missed = self._handovers.note_missed(generation)
+            missed = self._handovers.note_all(generation, self._may_go_on)
             withdrawn = self._handovers.note_withdrawn(generation)
             self._next_reconcile = time.monotonic() + RECONCILE_INTERVAL_S
             self._reconciled = generation
@@ -153,6 +153,10 @@ class PaymentsProcess:
                 log.warning("%d payments were handed over that payouts do not have now: payments list", withdrawn)
         found = self._handovers.note_new(generation)
         return bool(self._handing_over.round()) or found > 0
+
+    def _may_go_on(self) -> bool:
+        self._beats += 1
+        return not self._stop.is_set()
 
     def _on_answer(self, kind: AnswerKind) -> None:
         self._beats += 1

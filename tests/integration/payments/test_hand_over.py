@@ -12,6 +12,7 @@ from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.payments.handing_over import BOOKED_AFTER_S, BOOKED_FROM_ATTEMPT
 from infrastructure.payments.provider import AnswerKind
+from infrastructure.postgres.payment_handovers import FIND_BATCH
 from infrastructure.postgres.payment_statements import NEWS
 from infrastructure.settings.settings import Settings
 from tests.support.servers.fake_provider import FakeProvider, ProviderFault, fake_provider
@@ -292,3 +293,32 @@ def test_a_provider_that_was_away_gets_everything_in_order(postgres_url: str) ->
             again.hand_over_until(lambda: len(back.keys()) >= 6, "all are handed over", 60)
             assert is_in_order(again, 3, 2)
             again.webhook.close()
+
+
+def test_regression_all_entries_of_a_long_log_are_noted_in_short_transactions(world: PaymentWorld) -> None:
+    """One statement for all of them was silent for longer than the watchdog allows: the process ended and began again.
+
+    None was paid then, however often it was restarted.
+    """
+    world.put("anna", "first", 1)
+    columns = "kind, rider_id, leg, outcome, currency, amount_minor, items, tariff_version, ended_at, period"
+    world.run(
+        f"INSERT INTO payout_entries (generation, shard, entry_id, payout_id, order_id, position, seq, {columns})"
+        f" SELECT generation, shard, 'e' || n, 'e' || n, 'o' || n, n, n, {columns}"
+        " FROM payout_entries, generate_series(2, :entries) n",
+        entries=2 * FIND_BATCH + 1,
+    )
+    noted: list[int] = []
+
+    def on_batch() -> bool:
+        noted.append(len(world.states()))
+        return True
+
+    assert world.handovers.note_all(1, on_batch) == 0
+    assert noted == [FIND_BATCH, 2 * FIND_BATCH, 2 * FIND_BATCH + 1]
+
+
+def test_a_stop_ends_the_noting_of_a_long_log(world: PaymentWorld) -> None:
+    put_riders(world, riders=2, each=1)
+    assert world.handovers.note_all(1, lambda: False) == 0
+    assert len(world.states()) == 2
