@@ -14,7 +14,7 @@ import yaml
 
 from infrastructure.cli.serve import parse_only
 from infrastructure.settings.settings import Settings
-from infrastructure.settings.tokens import short_tokens_warning
+from infrastructure.settings.tokens import ROLES, short_tokens_warning
 from tests.support.servers.serving import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -53,7 +53,10 @@ def test_payments_are_a_part_of_their_own_that_alone_has_the_secret_of_the_provi
     assert payments.pop("extends") == {"file": "compose.yml", "service": "city"}
     assert parse_only(payments["command"][2]) == ("payments",)
     given = {key: VARIABLE.sub(r"https://secret-of-\1", value) for key, value in payments["environment"].items()}
-    base = {key: VARIABLE.sub(r"secret-of-\1", value) for key, value in OURS["city"]["environment"].items()}
+    base = {
+        key: VARIABLE.sub(r"secret-of-\1_with_32_characters", value)
+        for key, value in OURS["city"]["environment"].items()
+    }
     settings = Settings.load(env=base | given, toml=None)
     assert settings.payments_url == "https://secret-of-PAYMENTS_URL"
     assert not any("PAYMENTS" in key for service in SERVICES.values() for key in service.get("environment", {}))
@@ -61,7 +64,9 @@ def test_payments_are_a_part_of_their_own_that_alone_has_the_secret_of_the_provi
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_setting_of_a_service_is_one_and_fits(name: str) -> None:
-    env = {key: VARIABLE.sub(r"secret-of-\1", value) for key, value in OURS[name]["environment"].items()}
+    env = {
+        key: VARIABLE.sub(r"secret-of-\1_with_32_characters", value) for key, value in OURS[name]["environment"].items()
+    }
     assert all(key.startswith("RIDELOG_") for key in env)
     settings = Settings.load(env=env, toml=None)
     urls = [url for url in (settings.postgres_url, settings.redis_url, settings.kafka_bootstrap) if url is not None]
@@ -73,7 +78,10 @@ def test_every_setting_of_a_service_is_one_and_fits(name: str) -> None:
 def test_a_service_has_the_tokens_and_the_passwords_that_it_needs_and_no_others() -> None:
     roles: dict[str, set[str]] = {}
     for name, service in OURS.items():
-        env = {key: VARIABLE.sub(r"secret-of-\1", value) for key, value in service["environment"].items()}
+        env = {
+            key: VARIABLE.sub(r"secret-of-\1_with_32_characters", value)
+            for key, value in service["environment"].items()
+        }
         settings = Settings.load(env=env, toml=None)
         roles[name] = {role for of_token in settings.parsed_tokens().values() for role in of_token}
         assert short_tokens_warning(settings.parsed_tokens()) is None
@@ -81,13 +89,19 @@ def test_a_service_has_the_tokens_and_the_passwords_that_it_needs_and_no_others(
         assert login is not None
         assert login[1] == ("ridelog_tailer" if name.startswith("tailer") else "ridelog")
         assert ("POSTGRES_TAILER_PASSWORD" in str(service)) == name.startswith("tailer")
-    assert roles.pop("api") == {"ingest", "read", "metrics", "admin"}
+    assert roles.pop("api") == set(ROLES)
     assert roles.pop("migrate") == set()
     assert set(map(frozenset, roles.values())) == {frozenset({"metrics"})}
     for name, service in SERVICES.items():
         if name not in OURS:
             assert "_TOKEN" not in str(service).replace("metrics_token", "") or name == "prometheus"
     assert "POSTGRES_SUPERUSER_PASSWORD" not in str(list(OURS.values()))
+
+
+def test_regression_customers_links_outlive_the_container_of_the_api() -> None:
+    """The secret that signs them was made in its data directory, which `docker compose down` removes."""
+    assert OURS["api"]["environment"]["RIDELOG_LINK_KEY"].startswith("${LINK_KEY:?")
+    assert [name for name, service in OURS.items() if "RIDELOG_LINK_KEY" in service["environment"]] == ["api"]
 
 
 def test_no_server_is_open_without_a_password() -> None:
