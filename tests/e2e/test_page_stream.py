@@ -170,6 +170,20 @@ def test_where_no_stream_is_free_the_map_is_read_again_and_the_page_says_why(
         expect(link(page)).to_have_text("live")
 
 
+def test_an_answer_in_place_of_a_stream_that_cannot_be_read_ends_no_attempt(
+    chrome: Browser, city: Ridelog, front: StandIn
+) -> None:
+    """Regression: a proxy's answer without riders ended the attempts, and the map stood still until a reload."""
+    front.refusal = (503, "too_many_streams", "256 streams are open: RIDELOG_MAX_STREAMS; connect again later")
+    front.whole_map = {}
+    with signed_in(chrome, city, url=front.url) as page:
+        expect(link(page)).to_contain_text("256 streams are open")
+        front.refusal = None
+        front.stream().send(message("snapshot", riders=[rider("with stream", 1)]))
+        wait_on_map(page, "with stream")
+        expect(link(page)).to_have_text("live")
+
+
 def test_a_hidden_tab_gives_its_stream_back_and_a_seen_one_has_it_again(
     chrome: Browser, city: Ridelog, front: StandIn
 ) -> None:

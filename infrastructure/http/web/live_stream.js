@@ -16,6 +16,12 @@ const MAX_RETRY_MS = 15_000;
 const HIDDEN_MS = 30_000;
 export const LIVE = "live";
 
+/** @param {any} found of a message, or of a read of the whole map @returns {any} @throws {SyntaxError} if it is neither */
+function checked(found) {
+  if (!Array.isArray(found?.riders) || !Array.isArray(found.orders)) throw new SyntaxError("no riders or no orders");
+  return found;
+}
+
 /** @typedef {{onData: (kind: string, data: any) => void, onState: (state: string) => void, onDenied: () => void}} Listener */
 
 export class LiveStream {
@@ -122,8 +128,7 @@ export class LiveStream {
   /** @param {import("./event_stream.js").Message} message */
   #take({ type, data }) {
     if (type !== "snapshot" && type !== "changes") return;
-    const found = JSON.parse(data);
-    if (!Array.isArray(found?.riders) || !Array.isArray(found.orders)) throw new SyntaxError("no riders or no orders");
+    const found = checked(JSON.parse(data));
     try {
       this.listener.onData(type, found);
     } catch (error) {
@@ -154,12 +159,13 @@ export class LiveStream {
 
   async #readOnce() {
     try {
-      const found = await request("live");
+      const found = checked(await request("live"));
       if (this.#closed) return;
       this.listener.onData("snapshot", found);
       this.#dataMs = Date.now();
     } catch (error) {
-      if (!(error instanceof ApiProblem)) throw error;
+      // The stream is asked for again all the same; what is shown has its time beside it.
+      if (!(error instanceof ApiProblem || error instanceof SyntaxError)) reportError(error);
     }
   }
 }

@@ -63,7 +63,11 @@ class LiveConnection:
 
 
 class StandIn:
-    """Where the page is opened. ``refusal``: the answer to a stream, instead of one: status, code and detail."""
+    """Where the page is opened.
+
+    ``refusal``: the answer to a stream, instead of one: status, code and detail. ``whole_map``: the JSON that a read of
+    the whole map is answered with; None: what the ridelog answers.
+    """
 
     def __init__(self, upstream: str) -> None:
         self._upstream = urlsplit(upstream)
@@ -71,6 +75,7 @@ class StandIn:
         self._answering = threading.Event()
         self._answering.set()
         self.refusal: tuple[int, str, str] | None = None
+        self.whole_map: Any = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -107,6 +112,9 @@ class StandIn:
                 stand_in._answering.wait()
                 if self.path == "/live" and "text/event-stream" in self.headers.get("Accept", ""):
                     stand_in._stream(self)
+                elif self.path == "/live" and stand_in.whole_map is not None:
+                    body = json.dumps(stand_in.whole_map).encode()
+                    stand_in._answer(self, 200, {"Content-Type": "application/json"}, body)
                 else:
                     stand_in._pass_on(self)
 
