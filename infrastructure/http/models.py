@@ -84,10 +84,17 @@ class ModelReads:
         first = ModelItem(baseline.digest, BASELINE, role, None, None)
         return ModelsAnswer([first, *(_item(one, roles) for one in entries)])
 
-    def card(self, start: str) -> ModelCard:
-        """The model whose digest starts so. Raises ApiError 404, 409, 503."""
+    def digest(self, start: str) -> str:
+        """The whole digest of the one model whose digest starts so. Raises ApiError 404, 503."""
+        try:
+            with unavailable_as("models_unavailable"):
+                return self._registry.digest_starting(start)
+        except UserError as error:
+            raise ApiError(404, "unknown_model", f"{error}; GET /models lists them") from error
+
+    def card(self, digest: str) -> ModelCard:
+        """Raises ApiError 409, 503."""
         with unavailable_as("models_unavailable"):
-            digest = self._digest(start)
             manifest = self._manifest(digest)
             roles = self._registry.roles()
             plots = [ModelPlot(name, PLOTS[name]) for name in self._registry.plots(digest)]
@@ -105,21 +112,13 @@ class ModelReads:
             plots,
         )
 
-    def plot(self, start: str, name: str) -> bytes:
+    def plot(self, digest: str, name: str) -> bytes:
         """A plot of the card, as PNG. Raises ApiError 404, 503."""
         with unavailable_as("models_unavailable"):
-            content = self._registry.file(self._digest(start), name) if name in PLOTS else None
+            content = self._registry.file(digest, name) if name in PLOTS else None
         if content is None:
             raise ApiError(404, "unknown_plot", "the registry has no such plot; GET /models/{digest} lists them")
         return content
-
-    def _digest(self, start: str) -> str:
-        if not _DIGEST.fullmatch(start):
-            raise ApiError(404, "unknown_model", "a digest has 1 to 64 hexadecimal digits; GET /models lists them")
-        try:
-            return self._registry.digest_starting(start)
-        except UserError as error:
-            raise ApiError(404, "unknown_model", f"{error}; GET /models lists them") from error
 
     def _manifest(self, digest: str) -> ModelManifest:
         text = self._registry.file(digest, MANIFEST)
@@ -136,9 +135,16 @@ class ModelReads:
 
 def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Router:
     """Everything under ``/models``."""
+    digests: SharedReads[str] = SharedReads(interval_s)
     lists: SharedReads[ModelsAnswer] = SharedReads(interval_s)
     cards: SharedReads[ModelCard] = SharedReads(interval_s)
     plots: SharedReads[bytes] = SharedReads(interval_s)
+
+    async def whole(start: str) -> str:
+        """Cards and plots are kept by the whole digest. By its start, 64 copies of a plot of 1 MiB would be kept."""
+        if not _DIGEST.fullmatch(start):
+            raise ApiError(404, "unknown_model", "a digest has 1 to 64 hexadecimal digits; GET /models lists them")
+        return await digests.get(start, partial(reads.digest, start))
 
     @get(
         media_type=MediaType.JSON,
@@ -159,7 +165,8 @@ def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Rou
     )
     async def get_model(digest: FromPath[str]) -> ModelCard:
         """By its digest, or how that begins. `plots` are those that the registry got with the model."""
-        return await cards.get(digest, partial(reads.card, digest))
+        found = await whole(digest)
+        return await cards.get(found, partial(reads.card, found))
 
     @get(
         "/{digest:str}/plots/{name:str}",
@@ -170,7 +177,8 @@ def models_router(reads: ModelReads, interval_s: float = READ_INTERVAL_S) -> Rou
     )
     async def get_model_plot(digest: FromPath[str], name: FromPath[str]) -> Response[bytes]:
         """A PNG, one of the `plots` that the card names."""
-        content = await plots.get(f"{digest}/{name}", partial(reads.plot, digest, name))
+        found = await whole(digest)
+        content = await plots.get((found, name), partial(reads.plot, found, name))
         return Response(content, media_type="image/png", headers=_IMAGE)
 
     return Router("/models", route_handlers=[get_models, get_model, get_model_plot], tags=["models"])

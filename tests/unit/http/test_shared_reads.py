@@ -42,7 +42,7 @@ class SlowRead:
         except PortUnavailable as error:
             raise ApiError(503, "unavailable", str(error)) from error
 
-    all = page = card
+    all = page = digest = card
 
 
 def verdicts(read: SlowRead) -> HTTPRouteHandler:
@@ -81,6 +81,37 @@ def test_regression_polls_that_wait_leave_the_threads_to_the_health_checks(
 
     assert asyncio.run(run()) == [503] * (REQUESTS + 1)
     assert read.count == 1
+
+
+class OneModel:
+    """A registry of one model with a plot. ``plots``: how often the plot was read."""
+
+    whole = "0123456789abcdef" * 4
+
+    def __init__(self) -> None:
+        self.plots = 0
+
+    def digest(self, start: str) -> str:
+        assert self.whole.startswith(start)
+        return self.whole
+
+    def plot(self, digest: str, _name: str) -> bytes:
+        self.plots += 1
+        assert digest == self.whole
+        return b"a plot"
+
+
+def test_regression_a_plot_is_kept_once_however_its_digest_is_shortened() -> None:
+    """Given a plot of 1 MiB that is asked for by 64 starts of its digest, then 64 copies would be 64 MiB."""
+    model = OneModel()
+    application = Litestar([models_router(cast("Any", model), INTERVAL_S)], exception_handlers=HANDLERS)
+    starts = [model.whole[:count] for count in range(1, 65)]
+
+    async def run() -> list[int]:
+        return [await status_of(application, f"/models/{start}/plots/calibration.png") for start in starts]
+
+    assert asyncio.run(run()) == [200] * 64
+    assert model.plots == 1
 
 
 class Clock:
