@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 
 import pytest
 
 from infrastructure.redis.connection import connect_server
-from tests.faults.test_rebuild_live import prefill
+from tests.faults.test_rebuild_live import FILLS, PHASES, prefill, rebuild_in
+from tests.support.faults.world import pause
 from tests.support.reports.proofs import whole
-from tests.support.servers.serving import ROOT
 from tests.support.time_limits import scaled_s
 from tests.support.worlds.accounting import account_for
 from tests.support.worlds.ridelog import Ridelog
@@ -21,6 +19,8 @@ from tests.support.worlds.steady_load import SteadyLoad
 
 PREFILL = 200_000 if whole() else 10_000
 INSTANTS = 10 if whole() else 1
+FILL_S = 0.5 if whole() else 0.1
+"""Shorter than the new generation is filled, so that a fault within it meets the fill."""
 
 
 def wipe_redis(ridelog: Ridelog) -> None:
@@ -52,18 +52,11 @@ def test_a_rebuild_survives_the_loss_of_a_server(ridelog: Ridelog, fault: str, i
     prefill(ridelog, riders, PREFILL)
     chance = random.Random(f"{fault}/{instant}")
     with SteadyLoad(ridelog, riders, 500, seed=instant) as load:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", "rebuild-projection", "speed", "--workers", "2"],
-            cwd=ROOT,
-            env=ridelog.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            process.wait(timeout=chance.uniform(0.6, 6.0 if whole() else 2.0))
-        except subprocess.TimeoutExpired:
-            FAULTS[fault](ridelog)
+        phase = chance.choice(PHASES)
+        process = rebuild_in(ridelog, "speed", phase)
+        pause(chance.uniform(0.0, FILL_S) if phase == FILLS else 0.0)
+        assert process.poll() is None, "the rebuild ended before the fault"
+        FAULTS[fault](ridelog)
         said, _ = process.communicate(timeout=scaled_s(180))
         assert process.returncode == 0, said
     assert load.acknowledged

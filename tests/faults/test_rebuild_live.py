@@ -10,10 +10,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from signal import SIGKILL
 from typing import Any
 
 import pytest
 
+from tests.support.faults.world import pause
 from tests.support.reports.proofs import whole
 from tests.support.servers.serving import ROOT
 from tests.support.time_limits import scaled_s
@@ -24,7 +26,10 @@ from tests.support.worlds.steady_load import SteadyLoad, SteadyReader
 PREFILL = 2_000_000 if whole() else 20_000
 RIDERS = 2_000 if whole() else 200
 PINGS_PER_S, READS_PER_S = (1_000, 200) if whole() else (200, 100)
-KILLS, KILLED_WITHIN_S = (3, 15.0) if whole() else (1, 3.0)
+KILLS, FILL_S = (3, 2.0) if whole() else (2, 0.1)
+"""``FILL_S``: shorter than the new generation is filled, so that a kill within it meets the fill."""
+FILLS, COMPARES = PHASES = ("filling generation", "comparing generation")
+"""What a rebuild says when it begins to fill, and to compare."""
 POST = 5_000
 
 
@@ -55,20 +60,33 @@ def rebuild(ridelog: Ridelog, *options: str, timeout_s: float = 900) -> dict[str
     return found
 
 
-def killed_rebuild(ridelog: Ridelog, name: str, after_s: float) -> None:
-    """kill -9 of the command in the middle; its workers must end by themselves."""
+def rebuild_in(ridelog: Ridelog, name: str, phase: str) -> subprocess.Popen[str]:
+    """A ``rebuild-projection`` as a process that has just begun ``phase``, as its own output says."""
     process = subprocess.Popen(
         [sys.executable, "app.py", "rebuild-projection", name, "--workers", "2"],
         cwd=ROOT,
         env=ridelog.env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    try:
-        process.wait(timeout=after_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    process.wait(timeout=scaled_s(10))
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if phase in line:
+            return process
+    process.wait()
+    raise AssertionError(f"the rebuild ended before {phase!r}: {said}")
+
+
+def killed_rebuild(ridelog: Ridelog, name: str, phase: str, after_s: float) -> None:
+    """kill -9 of the command ``after_s`` after it began ``phase``; its workers must end by themselves."""
+    process = rebuild_in(ridelog, name, phase)
+    pause(after_s)
+    process.kill()
+    said, _ = process.communicate(timeout=scaled_s(10))
+    assert process.returncode == -SIGKILL, f"the rebuild ended before it was killed: {said}"
 
 
 @pytest.mark.proof
@@ -90,7 +108,8 @@ def test_invariant_9_a_rebuild_takes_nothing_down(
         assert ridelog.cli("rollback-projection", name).returncode == 0
         assert rebuild(ridelog, name, "--verify-only")["verdict"] == "equal"
         for _ in range(KILLS):
-            killed_rebuild(ridelog, name, chance.uniform(0.5, KILLED_WITHIN_S))
+            phase = chance.choice(PHASES)
+            killed_rebuild(ridelog, name, phase, chance.uniform(0.0, FILL_S) if phase == FILLS else 0.0)
         last = rebuild(ridelog, name, "--workers", "2")
         assert (last["verdict"], last["parked"]) == ("switched", [])
         threading.Event().wait(2.0)  # ordinary operation on the new generation, under load
