@@ -69,6 +69,35 @@ def recorded_log(engine: Engine) -> HistoryFound:
     return check_history(log, CODEC.decode)
 
 
+def test_invariant_7_what_a_fold_of_riders_needs_of_an_order_is_in_their_stream_by_the_same_transaction(
+    engine: Engine,
+) -> None:
+    _, deliveries = command_side(engine)
+    for command in life_of(7):
+        assert deliveries.execute([command])[0].recorded
+    with engine.connect() as connection:
+        rows = connection.execute(_LOG).all()
+    by_id = {row.event_id: row for row in rows}
+    of_rider = [row for row in rows if row.aggregate_type == "Rider"]
+    assert [(by_id[row.caused_by].event_type, row.event_type) for row in of_rider] == [
+        ("DeliveryAssigned", "RiderRegistered"),
+        ("DeliveryAssigned", "LegStarted"),
+        ("DeliveryPickedUp", "LegEnded"),
+        ("DeliveryPickedUp", "LegStarted"),
+        ("DeliveryCompleted", "LegEnded"),
+    ]
+    assert [row.transaction for row in of_rider] == [by_id[row.caused_by].transaction for row in of_rider]
+    assert len({row.transaction for row in rows}) == len(life_of(7)), "each command is a transaction of its own"
+    placed, to_restaurant, to_customer = (
+        CODEC.decode(bytes(row.payload)) for row in rows if row.event_type in ("DeliveryPlaced", "LegStarted")
+    )
+    for leg, target in ((to_restaurant, "restaurant"), (to_customer, "customer")):
+        for name in ("order_id", "city", "time_zone", "currency"):
+            assert leg[name] == placed[name]
+        for name in ("latitude", "longitude"):
+            assert leg[f"target_{name}"] == placed[f"{target}_{name}"]
+
+
 def a_command(chance: random.Random, number: int) -> DeliveryCommand:
     order_id = f"order-{chance.randrange(8)}"
     key = None if chance.random() < 0.5 else f"key-{number}"
