@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGTERM
 
+import psutil
 import pytest
 
 from infrastructure.embedded.postgres import Postgres
@@ -73,7 +74,9 @@ def test_a_second_one_waits_and_takes_over(
     wait_for_more(city, 0)
     second = ProgramProcess(settings, "city", tmp_path / "second.log")
     try:
-        wait_for_more(city, snapshots(city) + 1)
+        of_second = psutil.Process(second.process.pid)
+        eventually(lambda: of_second.net_connections(kind="all"), within_s=60, what="it is connected to Postgres")
+        wait_for_more(city, snapshots(city))
         assert second.process.poll() is None
         made = len([r for r in read_stages(city.backends.engine) if r.stage == "city"])
         assert made == 1

@@ -96,7 +96,8 @@ def test_reads_that_wait_while_the_connection_ends_are_sent_once_more(redis_url:
         await reads.execute("GET", "a")
         waiting = [asyncio.ensure_future(reads.execute("BLPOP", "queue", "0"))]
         waiting += [asyncio.ensure_future(reads.execute("ECHO", str(n))) for n in range(3)]
-        await asyncio.sleep(0)
+        while not other.info("clients")["blocked_clients"]:
+            await asyncio.sleep(0)
         kill_connections(redis_url)
         other.rpush("queue", "pushed")
         return await asyncio.gather(*waiting)
