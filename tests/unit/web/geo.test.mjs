@@ -20,6 +20,7 @@ test("a view shows every point within its margin", () => {
 test("one rider far away does not shrink the city", () => {
   const city = Array.from({ length: 99 }, (_, index) => project(41 + index / 1e4, 2));
   const kept = core([...city, project(0, 0)], 0.97);
+  assert.ok(kept.length >= 90);
   assert.ok(kept.every(([x]) => x > 0.505));
 });
 
@@ -32,7 +33,7 @@ test("a zoom keeps the point under the pointer", () => {
 
 test("a scale is a round length that fits", () => {
   assert.deepEqual([1, 4.9, 7, 1999, 2000].map(roundLength), [1, 2, 5, 1000, 2000]);
-  assert.ok(metresPerPixel({ x: 0.5, y: 0.5, scale: 40_075_016.7 }) - 1 < 1e-9);
+  assert.ok(Math.abs(metresPerPixel({ x: 0.5, y: 0.5, scale: 40_075_016.7 }) - 1) < 1e-9);
 });
 
 test("a phone at rest has no heading, and the heading follows the screen", () => {
