@@ -166,7 +166,9 @@ def test_regression_a_temporarily_changed_publication_loses_nothing(
     assert "rows of the table public.orders" in caplog.text
 
 
-def test_many_large_messages_of_other_programs_are_read_in_bounded_memory(settings: Settings, engine: Engine) -> None:
+def test_many_large_messages_of_other_programs_do_not_stop_the_events_behind_them(
+    settings: Settings, engine: Engine
+) -> None:
     life = Life(settings, engine)
     with engine.begin() as connection:
         emit = "SELECT pg_logical_emit_message(true, 'theirs', repeat('x', 5000000)) FROM generate_series(1, 20)"

@@ -58,7 +58,7 @@ def test_a_killed_tailer_resumes_without_a_gap(settings: Settings, engine: Engin
     assert set(seqs) == set(range(1, 301))
 
 
-def test_a_large_transaction_goes_through_in_bounded_memory(settings: Settings, engine: Engine) -> None:
+def test_a_large_transaction_goes_through_whole_and_in_order(settings: Settings, engine: Engine) -> None:
     count = 100_000
     EventRecorder(engine).insert_events(events_of("anna", 1, count))
     life = Life(settings, engine)
