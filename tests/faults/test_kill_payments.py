@@ -22,6 +22,8 @@ from tests.support.worlds.payment_world import PaymentWorld, entry_of, put_rider
 
 KILLS = 20 if whole() else 2
 RIDERS, EACH = 20, 30 if whole() else 6
+DELAY_S = 0.05
+"""Of each answer of the provider: without it, a fast machine has handed over everything before the kills."""
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_payments_survive_kills_while_answers_are_lost_and_another_process_waits
             for number in range(EACH):
                 for rider in range(RIDERS):
                     world.put(f"rider-{rider}", f"{rider}/{number}", 1 + number * RIDERS + rider, 100 + number)
-            provider.delay_s = 0.05
+            provider.delay_s = DELAY_S
             provider.choose = lambda body: ProviderFault(True, 0) if chance.random() < 0.1 else None
 
             def start() -> ProgramProcess:
@@ -56,10 +58,16 @@ def test_payments_survive_kills_while_answers_are_lost_and_another_process_waits
             start()
             for kill in range(KILLS):
                 some = (kill + 1) * RIDERS * EACH // (KILLS + 2)
-                eventually(lambda: len(provider.keys()) >= some, within_s=60, what=f"{some} are handed over")  # noqa: B023
+                eventually(
+                    lambda: len(provider.keys()) >= some,  # noqa: B023
+                    within_s=60,
+                    every_s=0.01,
+                    what=f"{some} are handed over",
+                )
                 waiting = start()
                 started[-2].process.kill()
                 started[-2].process.wait(scaled_s(20))
+                assert len(provider.keys()) < RIDERS * EACH, "the process had handed over everything before the kill"
                 waiting.wait_for(backends.engine, "payments")
             eventually(
                 lambda: len(world.states()) == RIDERS * EACH and set(world.states().values()) == {"done"},
@@ -83,7 +91,7 @@ def test_payments_survive_kills_of_the_provider_whose_record_is_on_disk(
     postgres_url: str, tmp_path: Path, started: list[ProgramProcess]
 ) -> None:
     """A provider that is killed between its record and its answer gets the same request again, and knows the key."""
-    with provider_process(tmp_path / "provider") as provider:
+    with provider_process(tmp_path / "provider", DELAY_S) as provider:
         settings = Settings(
             data_dir=tmp_path, postgres_url=postgres_url, payments_url=provider.url, payments_secret=SECRET
         )
@@ -93,7 +101,12 @@ def test_payments_survive_kills_of_the_provider_whose_record_is_on_disk(
             started.append(ProgramProcess(settings, "payments", tmp_path / "payments.log"))
             for kill in range(KILLS):
                 some = (kill + 1) * RIDERS * EACH // (KILLS + 2)
-                eventually(lambda: len(provider.booked()) >= some, within_s=60, what=f"{some} are booked")  # noqa: B023
+                eventually(
+                    lambda: len(provider.booked()) >= some,  # noqa: B023
+                    within_s=60,
+                    every_s=0.01,
+                    what=f"{some} are booked",
+                )
                 provider.kill_and_restart()
             eventually(
                 lambda: set(world.states().values()) == {"done"} and len(world.states()) == RIDERS * EACH,
@@ -102,6 +115,7 @@ def test_payments_survive_kills_of_the_provider_whose_record_is_on_disk(
             )
             booked = provider.booked()
             assert len(booked) == RIDERS * EACH
+            assert provider.requests() > RIDERS * EACH, "no kill met a payment between its record and its answer"
             for rider in range(RIDERS):
                 of_rider = [body["entry_id"] for body in booked if body["rider_id"] == f"rider-{rider}"]
                 assert of_rider == [entry_of(f"{rider}/{number}") for number in range(EACH)]

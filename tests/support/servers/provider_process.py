@@ -18,11 +18,15 @@ from tests.support.waiting import eventually
 
 
 class ProviderProcess:
-    """One provider with its record on disk; it keeps its port and its record through kills."""
+    """One provider with its record on disk; it keeps its port and its record through kills.
 
-    def __init__(self, folder: Path) -> None:
+    ``delay_s``: the time between its record and its answer, in which a kill leaves a payment booked and not answered.
+    """
+
+    def __init__(self, folder: Path, delay_s: float = 0.0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._delay_s = delay_s
         self._port = free_port()
         self.kills = 0
         self._process = self._start()
@@ -55,7 +59,8 @@ class ProviderProcess:
         return len(whole_lines(self._folder / "requests.jsonl"))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.support.servers.provider_program", str(self._folder), str(self._port)]
+        program = [sys.executable, "-m", "tests.support.servers.provider_program"]
+        command = [*program, str(self._folder), str(self._port), str(self._delay_s)]
         with (self._folder / "log").open("ab") as out:
             process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
 
@@ -69,9 +74,9 @@ class ProviderProcess:
 
 
 @contextmanager
-def provider_process(folder: Path) -> Iterator[ProviderProcess]:
+def provider_process(folder: Path, delay_s: float = 0.0) -> Iterator[ProviderProcess]:
     """A provider that runs until the block ends."""
-    one = ProviderProcess(folder)
+    one = ProviderProcess(folder, delay_s)
     try:
         yield one
     finally:

@@ -1,7 +1,8 @@
 """A payment provider as a process of its own: it books each Idempotency-Key once, on disk before it answers.
 
-``python -m tests.support.servers.provider_program FOLDER PORT`` runs it until it is killed. ``ledger.jsonl`` in FOLDER
-has one line a booked key, with the body as it came; a line that a kill cut off was never answered, and is dropped.
+``python -m tests.support.servers.provider_program FOLDER PORT DELAY_S`` runs it until it is killed; it answers DELAY_S
+after its record. ``ledger.jsonl`` in FOLDER has one line a booked key, with the body as it came; a line that a kill cut
+off was never answered, and is dropped.
 ``requests.jsonl`` has one line a request, so that a test can count them.
 """
 
@@ -56,6 +57,7 @@ class DurableLedger:
 
 class _LedgerHandler(BaseHTTPRequestHandler):
     ledger: DurableLedger
+    delay_s: float
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
@@ -64,6 +66,7 @@ class _LedgerHandler(BaseHTTPRequestHandler):
         signed = signature(secret_bytes(SECRET), self.headers["webhook-id"], sent_s, raw)
         is_genuine = self.headers["webhook-signature"] == signed and abs(time.time() - sent_s) <= MAX_CLOCK_DIFFERENCE_S
         status = self.ledger.book(key, raw.decode()) if is_genuine else 401
+        time.sleep(self.delay_s)
         self.send_response(status)
         self.send_header("content-length", "2")
         self.end_headers()
@@ -76,7 +79,7 @@ class _LedgerHandler(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until the process is killed."""
     ledger = DurableLedger(Path(sys.argv[1]))
-    handler = type("Handler", (_LedgerHandler,), {"ledger": ledger})
+    handler = type("Handler", (_LedgerHandler,), {"ledger": ledger, "delay_s": float(sys.argv[3])})
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), handler).serve_forever()
 
 
