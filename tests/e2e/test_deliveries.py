@@ -246,11 +246,11 @@ def test_any_body_is_answered_as_described(ridelog: Ridelog, dispatcher: Dispatc
 def test_status_shows_the_stage_and_nothing_waits(ridelog: Ridelog, dispatcher: Dispatcher) -> None:
     dispatcher.place()
 
-    def line() -> bool:
-        lines = ridelog.ask("status", "--json").stdout
-        return '"deliveries"' in lines
+    def nothing_waits() -> bool:
+        lines = json.loads(ridelog.ask("status", "--json").stdout)["stages"]
+        return [line["lag_events"] for line in lines if line["stage"] == "deliveries"] == [0]
 
-    eventually(line, within_s=30, what="status has a line deliveries")
+    eventually(nothing_waits, within_s=60, what="status has a line deliveries, and nothing waits")
     shown = ridelog.http.get("/metrics").text
     assert 'ridelog_delivery_commands_total{outcome="recorded",verb="place"}' in shown
     assert 'ridelog_stage_connected{stage="deliveries"} 1.0' in shown
