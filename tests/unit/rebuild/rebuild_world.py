@@ -13,6 +13,7 @@ from domain.features.speed.window import SpeedState
 from domain.identifiers import SHARDS
 from projections.core.projection import Projection
 from projections.core.retry import RetryPolicy
+from projections.core.shard_processor import ProcessorLimits
 from projections.live.stream_follower import StreamFollower
 from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.generations import Generation, active
@@ -35,6 +36,9 @@ WRONG = replace(SPEED, fold=wrong_fold)
 
 CHANGED = replace(WRONG, fold_version=SPEED.fold_version + 1)
 """The same code under a new fold version."""
+
+STEPS = ProcessorLimits(chunk_positions=3)
+"""A fill writes many times, so that what ends it may leave a part of the content."""
 
 
 class World:
@@ -70,7 +74,8 @@ class World:
         retry_policy = RetryPolicy(self.said.append, sleep=lambda _: None)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
-            catch_up = CatchUp(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))
+            sink, shards = self.sinks[generation.number], list(range(SHARDS))
+            catch_up = CatchUp(projection, self.log, sink, json.loads, shards, STEPS)
 
             def attempt() -> None:
                 catch_up.open(targets)
