@@ -61,20 +61,20 @@ def record(
 
 
 def test_a_stage_is_as_late_as_the_oldest_event_that_it_has_not_passed(engine: Engine) -> None:
-    record(engine, ANNA, 1, 1, 60)
-    record(engine, ANNA, 2, 1, 40)
-    head = record(engine, BERTA, 1, 1, 20)
+    record(engine, ANNA, 1, 1, 6_000)
+    record(engine, ANNA, 2, 1, 4_000)
+    head = record(engine, BERTA, 1, 1, 2_000)
     seqs = head.shards_of("Rider")
+    late = [pytest.approx(age_s, abs=500) for age_s in (6_000, 4_000, 2_000)]
     with engine.connect() as connection:
-        delays = [delay_of_position(connection, position) for position in range(4)]
-        assert delays == [pytest.approx(60, abs=5), pytest.approx(40, abs=5), pytest.approx(20, abs=5), 0.0]
+        assert [delay_of_position(connection, position) for position in range(4)] == [*late, 0.0]
 
         def by(anna: int, berta: int) -> float | None:
             fences = {SHARD[ANNA]: Fence("l", "i", anna, anna), SHARD[BERTA]: Fence("l", "i", berta, 3 * berta)}
             return delay_of_shards(connection, "Rider", fences, seqs)
 
-        assert [by(0, 0), by(1, 0), by(2, 0)] == [pytest.approx(s, abs=5) for s in (60, 40, 20)]
-        assert by(1, 1) == pytest.approx(40, abs=5)
+        assert [by(0, 0), by(1, 0), by(2, 0)] == late
+        assert by(1, 1) == late[1]
         assert by(2, 1) == 0.0
 
 
@@ -97,16 +97,18 @@ def test_the_query_touches_no_old_partition_and_scans_none_completely(engine: En
 def test_pings_without_a_time_of_reception_still_count_as_pings(engine: Engine) -> None:
     with engine.connect() as connection:
         assert ingest_delays(connection, 0, lambda _: {}) is None
+    before_ms = now_ms()
     head = record(engine, ANNA, 1, 3, 0)
+    took_s = (now_ms() - before_ms) / 1_000
     with engine.connect() as connection:
         unknown = ingest_delays(connection, head.position, lambda _: {"received_timestamp_ms": 0})
         assert unknown is not None
         assert (unknown.device, unknown.ingest) == (None, None)
         assert now_ms() - unknown.newest_ms < 30_000
-        known = ingest_delays(connection, head.position, lambda _: {"received_timestamp_ms": now_ms() - 2_000})
+        known = ingest_delays(connection, head.position, lambda _: {"received_timestamp_ms": before_ms - 2_000})
         assert known is not None
         assert known.ingest is not None
-        assert known.ingest.median == pytest.approx(2.0, abs=1.5)
+        assert 2.0 <= known.ingest.median <= 2.001 + took_s
 
 
 class MonitoredPipeline:
@@ -138,14 +140,14 @@ def monitored(postgres_url: str, redis_url: str) -> Iterator[MonitoredPipeline]:
 def test_regression_a_stage_that_reports_nothing_is_still_late(
     engine: Engine, monitored: MonitoredPipeline, position: int
 ) -> None:
-    record(engine, ANNA, 1, 3, 40)
+    record(engine, ANNA, 1, 3, 4_000)
     assert monitored.monitor.delay_ms("speed") is None
     # The last report of a stopped worker says that all is well.
     StageReporter(monitored.engine, "speed").report(StageProgress(position=3))
     StageReporter(monitored.engine, "tailer").report(StageProgress(position=position, detail={POSITIONED: True}))
     monitored.monitor.measure()
     for stage in ("speed", "tailer"):
-        assert monitored.monitor.delay_ms(stage) == pytest.approx(40_000, abs=5_000)
+        assert monitored.monitor.delay_ms(stage) == pytest.approx(4_000_000, abs=500_000)
         assert monitored.is_late(stage) == 1.0
     assert metrics.STAGE_LAG.labels("speed")._value.get() == 3
     fence = Fence(str(record(engine, BERTA, 1, 1, 0).log_id), "i", 3, 3)
