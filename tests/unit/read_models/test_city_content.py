@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from domain.features.partials import PartialSlot
 from domain.features.traffic.city import recent_traffic
 from domain.features.traffic.partials import ALL_TIME_SLOT, FIRST_HOUR_SLOT
-from domain.features.traffic.steps import BUCKET_MS
+from domain.features.traffic.steps import BUCKET_MS, cell_at, hour_of_week, parent_of
 from domain.identifiers import SHARDS
 from projections.core.partials import MergedPartials
 from projections.rebuild.catch_up import CatchUp
@@ -38,7 +38,16 @@ from read_models.city.content import (
 )
 from read_models.city.hours import HoursOfWeek, fastest_hour
 from tests.support.ports_in_memory.projection_ports import MemoryPartialReader, MemorySink
-from tests.support.worlds.city import NO_SCORES, CityArchive, drive, histories, ping, replayed, vector_of
+from tests.support.worlds.city import (
+    BUSY_HOURS,
+    NO_SCORES,
+    CityArchive,
+    drive,
+    histories,
+    ping,
+    replayed,
+    vector_of,
+)
 from tests.support.worlds.order_lives import OrderHistory
 from tests.support.worlds.rider_events import START_MS
 
@@ -155,12 +164,14 @@ def test_times_and_distances_are_summed_over_buckets_and_of_riders_the_most_coun
         assert sums == (sum(ms), sum(mm), max(riders))
 
 
-def test_the_hours_in_a_snapshot_are_this_one_the_next_and_the_fastest() -> None:
-    found = content_at(one_ride(400, at_s=0), 700)
-    assert {hour for _, hour, _, _ in found.parent_hours} == {hour for hour, _, _ in found.fleet_hours}
-    days_later = content_at(one_ride(400, at_s=0), 86_400 * 3)
-    fast = [place for place in days_later.parent_hours if place[3] >= 10_000_000]
-    assert days_later.parent_hours == fast
+@pytest.mark.parametrize(("as_of_s", "shown"), [(700, {0, 1, 2}), (4_300, {1, 2}), (7_900, {2, 3}), (86_400 * 3, {2})])
+def test_the_hours_in_a_snapshot_are_this_one_the_next_and_the_fastest(as_of_s: int, shown: set[int]) -> None:
+    log = CityArchive("Rider", BUSY_HOURS)
+    found = content_at(vector_of(log, TRAFFIC, log.head("Rider").seqs), as_of_s)
+    first, start = hour_of_week(START_MS // BUCKET_MS), parent_of(cell_at(52.52, 13.4))
+    assert {hour - first for place, hour, _, _ in found.parent_hours if place == start} == shown
+    assert {hour - first for _, hour, _, _ in found.fastest} == {2}
+    assert {hour - first for hour, _, _ in found.fleet_hours} == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domain.features.eta.city_view import CellOrders, CityView
@@ -16,7 +16,7 @@ from projections.orders import ORDERS
 from projections.traffic import TRAFFIC
 from read_models.city.content import CityTables, decode, digest_of, encode
 from read_models.city.snapshot import CitySnapshot
-from tests.support.worlds.city import CityArchive, drive, histories, replayed, vector_of
+from tests.support.worlds.city import BUSY_HOURS, CityArchive, drive, histories, replayed, vector_of
 from tests.support.worlds.order_lives import OrderHistory, placed_data, step_data
 from tests.support.worlds.rider_events import START_MS
 
@@ -53,6 +53,9 @@ def whole(snapshot: CitySnapshot, traffic: CityTables) -> CityTraffic:
 
 @settings(max_examples=30)
 @given(history=histories, later_ms=st.sampled_from([0, 1_800_000, 3_600_000]), as_of_s=st.integers(0, 9_000))
+@example(history=(BUSY_HOURS, []), later_ms=0, as_of_s=1_000)
+@example(history=(BUSY_HOURS, []), later_ms=3_600_000, as_of_s=1_000)
+@example(history=(BUSY_HOURS, []), later_ms=3_600_000, as_of_s=300_000)
 def test_the_hours_that_are_left_out_change_no_answer(
     history: tuple[OrderHistory, OrderHistory], later_ms: int, as_of_s: int
 ) -> None:

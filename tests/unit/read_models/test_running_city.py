@@ -23,7 +23,7 @@ from projections.traffic import TRAFFIC
 from read_models.city.content import digest_of, encode
 from read_models.city.running import RunningCity
 from read_models.city.snapshot import CitySnapshot
-from tests.support.worlds.city import CityArchive, drive, histories, replayed, vector_of
+from tests.support.worlds.city import BUSY_HOURS, CityArchive, drive, histories, replayed, vector_of
 from tests.support.worlds.order_lives import OrderHistory
 
 CELLS = [cell_at(52.52 + north, 13.4) for north in (0.0, 0.004, 0.009, 0.08)] + [cell_at(52.52, 13.41)]
@@ -82,6 +82,7 @@ _CROWD = [event for n in range(4) for event in drive(f"rider-{n}", 40 * n, 8, 15
 @given(history=histories, cuts=_cuts)
 @example(history=(_CROWD, []), cuts=[(20, 0)])
 @example(history=([*_CROWD, *drive("late", 1_500, 8, 400, north=True)], []), cuts=[])
+@example(history=(BUSY_HOURS, []), cuts=[])
 def test_the_running_city_answers_as_a_snapshot_of_every_prefix(
     history: tuple[OrderHistory, OrderHistory], cuts: list[tuple[int, int]]
 ) -> None:
