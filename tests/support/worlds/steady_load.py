@@ -11,9 +11,14 @@ from typing import Any, Self
 
 import httpx
 
-from tests.support.time_limits import scaled_s
+from tests.support.time_limits import LONGEST_S
+from tests.support.waiting import eventually
 from tests.support.worlds.accounting import Identity
 from tests.support.worlds.ridelog import Ridelog
+
+HUNG_REQUEST_S = LONGEST_S
+"""A request without an answer for so long hangs. A slow answer is none of the faults that these threads look for: with
+a limit of 10 s it failed a test whose machine was busy."""
 
 
 class BackgroundThread:
@@ -56,7 +61,7 @@ class BackgroundThread:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(timeout=scaled_s(60))
+        self._thread.join(timeout=HUNG_REQUEST_S)
         assert not self._thread.is_alive(), f"{self._thread.name} did not end"
         if self._failure is not None and error is None:
             raise self._failure
@@ -76,7 +81,7 @@ class SteadyLoad(BackgroundThread):
 
     def run(self) -> None:
         waiting: list[dict[str, Any]] = []
-        with httpx.Client(timeout=30.0) as client:
+        with httpx.Client(timeout=HUNG_REQUEST_S) as client:
             for _ in self.every(0.05):
                 waiting += [self._ping() for _ in range(self._batch)]
                 try:
@@ -103,7 +108,7 @@ class SteadyLoad(BackgroundThread):
 
 
 class SteadyReader(BackgroundThread):
-    """Makes ``rate`` reads per second of served riders; records every failed, empty or non-monotonic answer."""
+    """Makes up to ``rate`` reads per second of served riders; records every failed, empty or non-monotonic answer."""
 
     def __init__(self, ridelog: Ridelog, riders: list[str], rate: int, seed: int) -> None:
         super().__init__("steady reader")
@@ -115,22 +120,36 @@ class SteadyReader(BackgroundThread):
         self._pings: dict[str, int] = {}
         self.reads = 0
         self._generations: dict[str, set[int]] = {"speed": set(), "analytics": set()}
+        self._latest: dict[str, int] = {}
         self.wrong: list[str] = []
 
     def generations(self, projection: str) -> set[int]:
         """The generations that answers came from."""
         return self._generations[projection]
 
+    def wait_for_reads(self, more: int) -> None:
+        """Wait until ``more`` further reads are answered."""
+        goal = self.reads + more
+        eventually(lambda: self.reads >= goal or self.ended, within_s=HUNG_REQUEST_S, what=f"{more} reads are answered")
+
+    def wait_for_generation(self, projection: str, number: int) -> None:
+        """Wait until the latest answer is from this generation."""
+        eventually(
+            lambda: self._latest.get(projection) == number or self.ended,
+            within_s=HUNG_REQUEST_S,
+            what=f"reads are answered from {projection}@{number}",
+        )
+
     def run(self) -> None:
-        with httpx.Client(timeout=10.0) as client:
+        with httpx.Client(timeout=HUNG_REQUEST_S) as client:
             for _ in self.every(self._every_s):
                 rider = self._chance.choice(self._riders)
-                self.reads += 1
                 # One read in ten is an analytics query, which costs the database much more.
                 if self.reads % 10:
                     self._speed(client, rider)
                 else:
                     self._analytics(client, rider)
+                self.reads += 1
 
     def _speed(self, client: httpx.Client, rider: str) -> None:
         answer = client.get(f"{self._url}/riders/{rider}/speed", params={"allow_expired": True})
@@ -138,7 +157,7 @@ class SteadyReader(BackgroundThread):
             self.wrong.append(f"{rider}: {answer.status_code} {answer.text}")
             return
         body = answer.json()
-        self._generations["speed"].add(body["generation"])
+        self._answered_from("speed", body["generation"])
         if body["latitude"] is None or not body["pings_in_window"]:
             self.wrong.append(f"{rider}: empty {body}")
         if body["version"] < self._versions.get(rider, 0):
@@ -151,8 +170,12 @@ class SteadyReader(BackgroundThread):
             self.wrong.append(f"analytics of {rider}: {answer.status_code} {answer.text}")
             return
         body = answer.json()
-        self._generations["analytics"].add(body["generation"])
+        self._answered_from("analytics", body["generation"])
         pings = sum(row["pings"] for row in body["items"])
         if pings < max(1, self._pings.get(rider, 0)):
             self.wrong.append(f"analytics of {rider}: {pings} pings after {self._pings.get(rider)}")
         self._pings[rider] = pings
+
+    def _answered_from(self, projection: str, generation: int) -> None:
+        self._generations[projection].add(generation)
+        self._latest[projection] = generation
