@@ -89,6 +89,8 @@ def status(cluster: ClusterOption = None, data_dir: DataDirOption = None, as_jso
             age = "no checkpoint" if job.checkpoint_age_s is None else f"checkpoint {job.checkpoint_age_s:.0f} s ago"
             place = f", {job.checkpoint}" if job.checkpoint else ""
             echo(f"{job.projection}: {job.state}, {job.restarts} restarts, {age}{place}, job {job.job_id}")
+            if job.reason:
+                echo(f"  {job.reason}")
         if not jobs:
             echo("no job of a projection was submitted to this cluster")
         for fill in fills:

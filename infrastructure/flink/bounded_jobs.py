@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from infrastructure.errors import UserError
-from infrastructure.flink.client import FlinkClient, Submission, reason_of
+from infrastructure.flink.client import FlinkClient, Submission
 from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, ClusterUnavailable, FlinkCluster
+from infrastructure.observability.flink_failures import reason_of
 from infrastructure.operations.fill_jobs import POLL_INTERVAL_S, end_orphan
 from infrastructure.process_pool import OnTick
 

@@ -12,16 +12,13 @@ from urllib.parse import urlsplit
 
 from infrastructure.errors import UserError
 from infrastructure.flink.environment import FlinkEnvironment
+from infrastructure.observability.flink_failures import reason_of
 
 SUBMIT_TIMEOUT_S = 300.0
 """Starting the client and planning the job take 15 s of CPU; a slot need not be free."""
 _SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
 JOB = Path(__file__).with_name("job.py")
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "JAVA_HOME")
-MAX_SHOWN_CHARS = 2_000
-_PYTHON_ERROR = re.compile(r"(?!org\.|java\.|py4j\.)[\w.]*[A-Z]\w+: ")
-"""The last line of a traceback. Java's own errors in it are the causes below it."""
-_PROGRAM_ENDED = "Python process exits with code"
 
 
 class Submission(NamedTuple):
@@ -90,11 +87,3 @@ class FlinkClient:
             *("-p", str(submission.parallelism), "-pyclientexec", python, "-pyexec", python),
             *("-py", str(submission.program), *(submission.arguments or (submission.projection,))),
         )
-
-
-def reason_of(output: str) -> str:
-    """The last error of the Python program, else Java's innermost cause, else all of the output."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    program = [line for line in lines if _PYTHON_ERROR.match(line)]
-    causes = [line for line in lines if line.startswith("Caused by: ") and _PROGRAM_ENDED not in line]
-    return ("\n".join(program[-1:] or causes[-1:] or lines))[-MAX_SHOWN_CHARS:] or "it gave no reason"

@@ -12,6 +12,14 @@ CHECKPOINT_TIMEOUT_MS = 600_000
 TOLERATED_CHECKPOINT_FAILURES = 1_000_000
 """A store that is unavailable for an hour must not fail the job: offsets are a hint, the fences are in the store."""
 MAX_RESTART_DELAY_S = 30
+WORKER_OPTIONS = {
+    # Thread mode hands arrays over wrongly in Flink 2.3, and its slots share one interpreter lock.
+    "python.execution-mode": "process",
+    # A Python worker inherits the environment of its TaskManager in any case. By Flink's default, the environment is also
+    # in the description of the worker, which Beam writes to Flink's log when the job ends: passwords and keys.
+    "python.systemenv.enabled": "false",
+}
+"""Of every job that has Python workers, as options of Flink."""
 
 
 def job_name(settings: Settings, projection: str) -> str:
@@ -51,8 +59,7 @@ class JobOptions(NamedTuple):
     def flink(self) -> dict[str, str]:
         """As options of Flink."""
         return {
-            # Thread mode hands arrays over wrongly in Flink 2.3, and its slots share one interpreter lock.
-            "python.execution-mode": "process",
+            **WORKER_OPTIONS,
             "python.fn-execution.bundle.size": str(self.bundle_batches),
             "python.fn-execution.bundle.time": str(self.bundle_ms),
             "execution.checkpointing.interval": f"{self.checkpoint_ms} ms",

@@ -37,7 +37,7 @@ class PartitionEnds:
         except (KafkaException, TypeError) as error:  # None instead of a pair after the time-out
             self.close()
             raise ConsumerUnusable(
-                f"Kafka at {self._address}: the ends of {self._topic} are unknown: {error}"
+                f"Kafka at {self._address}: the ends of {self._topic} are unknown{self._address.hint}: {error}"
             ) from error
 
     def close(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
 from infrastructure.errors import UserError
+from infrastructure.observability.flink_failures import reason_of
 from infrastructure.settings.addresses import http_address
 from projections.catalogue import PROJECTIONS
 
@@ -24,6 +26,8 @@ SAVEPOINT_TIMEOUT_S = 120.0
 SAVEPOINT_POLL_INTERVAL_S = 0.2
 STATES_OF_A_RUNNING_JOB = frozenset({"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING"})
 _ENDING = frozenset({"FAILING", "CANCELLING"})
+_FAILED = frozenset({"RESTARTING", "FAILING", "FAILED"})
+"""States of a job that has a reason not to run."""
 
 T = TypeVar("T")
 
@@ -36,7 +40,7 @@ class FlinkJob(msgspec.Struct):
     """The newest job of one projection.
 
     ``restarts``: since it was submitted. ``checkpoint_age_s``: since its last completed checkpoint, None without one;
-    ``checkpoint``: where that is stored.
+    ``checkpoint``: where that is stored. ``reason``: why it does not run, "" if it runs or was cancelled.
     """
 
     projection: str
@@ -46,6 +50,7 @@ class FlinkJob(msgspec.Struct):
     restarts: int = 0
     checkpoint_age_s: float | None = None
     checkpoint: str = ""
+    reason: str = ""
 
     @property
     def runs(self) -> bool:
@@ -155,7 +160,10 @@ class FlinkCluster:
             return self._newest(client)
 
     def jobs(self) -> list[FlinkJob]:
-        """As ``states``, with restarts and checkpoints: two more requests a running job. Raises ClusterUnavailable."""
+        """As ``states``, with restarts, checkpoints and reasons: up to three more requests a job.
+
+        Raises ClusterUnavailable.
+        """
         with self._client() as client:
             return [self._described(client, job) for job in self._newest(client)]
 
@@ -233,6 +241,10 @@ class FlinkCluster:
         ]
 
     def _described(self, client: httpx.Client, job: FlinkJob) -> FlinkJob:
+        if job.state in _FAILED:
+            # The list may name an ended job whose failure the cluster has forgotten. Its state is shown all the same.
+            with suppress(ClusterUnavailable):
+                job.reason = reason_of(trace) if (trace := self.failure(job.job_id)) else ""
         if job.state not in STATES_OF_A_RUNNING_JOB:
             return job
         done = self._get(client, f"/jobs/{job.job_id}/checkpoints", _Checkpoints).latest.completed

@@ -33,7 +33,8 @@ def flink_line(jobs: Sequence[FlinkJob], checkpoint_interval_s: float) -> Status
     faults: list[str] = []
     for job in jobs:
         if fault := job_fault(job):
-            faults.append(f"{fault}: {RESTARTS_ADVICE}")
+            reason = f" ({job.reason})" if job.reason else ""
+            faults.append(f"{fault}{reason}: {RESTARTS_ADVICE}")
         elif job.runs and (job.checkpoint_age_s or 0.0) > overdue_after_s(checkpoint_interval_s):
             faults.append(f"the last checkpoint of {job.projection} is old: is its store slow, or Kafka?")
     return StatusLine("flink", ", ".join(_shown(job) for job in jobs), None, advice="; ".join(faults))

@@ -42,7 +42,9 @@ def test_status_shows_each_job_and_exits_with_1_if_one_does_not_run(flink: FakeF
     (job,) = json.loads(run(flink, tmp_path, "status", "--json").stdout)
     assert (job["projection"], job["state"]) == ("speed", "RUNNING")
     with_a_job(flink, "RESTARTING")
-    assert run(flink, tmp_path, "status").returncode == 1
+    flink.answers[f"/jobs/{JOB}/exceptions"] = {"exceptionHistory": {"entries": [{"stacktrace": "x.Y: it is full"}]}}
+    shown = run(flink, tmp_path, "status")
+    assert (shown.returncode, shown.stdout.splitlines()[-1]) == (1, "  x.Y: it is full")
 
 
 def test_status_shows_a_job_that_fills_a_generation_and_what_ends_it(flink: FakeFlink, tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ class JobManager(FlinkServer):
             "execution.checkpointing.savepoint-dir": (self.data_dir / "savepoints").as_uri(),
             "execution.checkpointing.num-retained": str(KEPT_CHECKPOINTS),
             "heartbeat.timeout": str(self._heartbeat_timeout_ms),
+            # By default a folder of /tmp that is named after the TaskManager: those of two clusters would share it.
+            "io.tmp.dirs": str(self.data_dir / "working"),
         }
 
     def overview(self) -> dict[str, int]:

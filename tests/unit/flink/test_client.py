@@ -11,7 +11,8 @@ from infrastructure.errors import UserError
 from infrastructure.flink.client import FlinkClient, Submission
 from infrastructure.flink.environment import CLIENT_CONF, CONF, FlinkEnvironment
 from infrastructure.flink.job_options import JobOptions, job_name
-from infrastructure.flink.worker_settings import worker_settings
+from infrastructure.flink.worker_settings import PKCS8, check_java_client, worker_settings
+from infrastructure.settings.kafka_address import KafkaAddress, kafka_address
 from infrastructure.settings.settings import Settings
 
 HOME = "lib/python3.12/site-packages/pyflink"
@@ -94,10 +95,52 @@ def test_a_worker_names_the_addresses_that_its_taskmanager_lacks(monkeypatch: py
     monkeypatch.setenv("RIDELOG_REDIS_URL", "redis://h/0")
     monkeypatch.setenv("RIDELOG_KAFKA_BOOTSTRAP", "h:9092")
     assert worker_settings(32).topic_partitions == 32
+
+
+CERTIFIED = kafka_address("ssl://h:9093?cafile=/ca.pem&certfile=/one.pem&keyfile=/one.key")
+SASL = kafka_address("sasl_ssl://user:secret@h:9092?mechanism=PLAIN")
+PKCS8_KEY = f"{PKCS8}\nabc\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "environment", "message"),
+    [
+        (SASL, {"KAFKA_USERNAME": "user"}, "lacks KAFKA_PASSWORD: "),
+        (SASL, {}, "lacks KAFKA_PASSWORD, KAFKA_USERNAME: "),
+        (CERTIFIED, {}, "lacks KAFKA_CLIENT_KEY: "),
+        (CERTIFIED, {"KAFKA_CLIENT_KEY": ""}, "lacks KAFKA_CLIENT_KEY: "),
+        (CERTIFIED, {"KAFKA_CLIENT_KEY": PKCS8_KEY.replace("PRIVATE", "RSA PRIVATE")}, "no key in PKCS #8"),
+    ],
+)
+def test_a_worker_names_what_kafkas_client_in_java_lacks(
+    address: KafkaAddress, environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_java_client(address, environment)
+
+
+@pytest.mark.parametrize(
+    ("address", "environment"),
+    [
+        (kafka_address("h:9092"), {}),
+        (SASL, {"KAFKA_USERNAME": "user", "KAFKA_PASSWORD": "secret"}),
+        (CERTIFIED, {"KAFKA_CLIENT_KEY": PKCS8_KEY}),
+    ],
+)
+def test_a_worker_whose_environment_has_all_secrets_starts(address: KafkaAddress, environment: dict[str, str]) -> None:
+    check_java_client(address, environment)
+
+
+def test_a_job_that_follows_no_topic_needs_no_login_of_kafkas_client_in_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fill of a rebuild reads the event store alone; its sink has the login of RIDELOG_KAFKA_BOOTSTRAP."""
+    monkeypatch.setenv("RIDELOG_POSTGRES_URL", "postgresql://h/ridelog")
+    monkeypatch.setenv("RIDELOG_REDIS_URL", "redis://h/0")
     monkeypatch.setenv("RIDELOG_KAFKA_BOOTSTRAP", "sasl_ssl://user:secret@h:9092?mechanism=PLAIN")
-    monkeypatch.setenv("KAFKA_USERNAME", "user")
     monkeypatch.delenv("KAFKA_PASSWORD", raising=False)
-    with pytest.raises(UserError, match="lacks KAFKA_PASSWORD"):
-        worker_settings(32)
-    monkeypatch.setenv("KAFKA_PASSWORD", "secret")
-    assert worker_settings(32).topic_partitions == 32
+    assert worker_settings().kafka_bootstrap is not None
+    with pytest.raises(UserError, match="KAFKA_PASSWORD"):
+        worker_settings(8)
+
+
+def test_no_job_puts_the_environment_of_its_taskmanager_into_what_beam_logs() -> None:
+    assert JobOptions.of(Settings()).flink()["python.systemenv.enabled"] == "false"

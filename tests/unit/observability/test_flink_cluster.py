@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
@@ -45,6 +46,10 @@ def with_a_running_job(fake: FakeFlink) -> None:
     }
 
 
+def failed_by(trace: str) -> dict[str, Any]:
+    return {"exceptionHistory": {"entries": [{"stacktrace": trace}, {"stacktrace": "an earlier one"}]}}
+
+
 def test_the_running_job_of_a_projection_has_restarts_and_the_age_of_its_checkpoint(fake: FakeFlink) -> None:
     with_a_running_job(fake)
     (job,) = cluster_of(fake).jobs()
@@ -62,10 +67,13 @@ def test_a_job_without_a_checkpoint_and_an_ended_one_are_described_too(fake: Fak
         },
         f"/jobs/{RUNNING}/checkpoints": {"latest": {"completed": None}},
         f"/jobs/{RUNNING}/metrics": [],
+        f"/jobs/{RUNNING}/exceptions": failed_by("org.apache.A: x\nCaused by: java.net.ConnectException: refused"),
+        f"/jobs/{FAILED}/exceptions": {"exceptionHistory": {"entries": []}},
     }
     found = {job.projection: job for job in cluster_of(fake).jobs()}
     assert (found["speed"].runs, found["speed"].checkpoint_age_s) == (False, None)
-    assert found["analytics"].state == "FAILED"
+    assert (found["analytics"].state, found["analytics"].reason) == ("FAILED", "")
+    assert found["speed"].reason == "java.net.ConnectException: refused"
 
 
 def test_regression_readiness_needs_one_request_however_many_jobs_there_are(fake: FakeFlink) -> None:

@@ -24,6 +24,13 @@ def test_a_job_that_does_not_run_is_no_ready_stage(state: str) -> None:
     assert not flink_line([job(state)], 10.0).good
 
 
+def test_a_job_that_does_not_run_says_why() -> None:
+    failed = job("RESTARTING")
+    failed.reason = "Kafka rejects the login"
+    line = flink_line([failed], 10.0)
+    assert line.advice.startswith("the job of speed is RESTARTING (Kafka rejects the login): ")
+
+
 def test_a_cancelled_job_and_a_cluster_without_jobs_are_no_fault() -> None:
     assert flink_ready([job("CANCELED")]) == flink_ready([]) == "ok"
     assert flink_line([job("CANCELED", age_s=None)], 10.0).good
