@@ -55,17 +55,17 @@ def eval_eta(
     from_ms, until_ms = optional_time("--placed-from", placed_from), optional_time("--placed-to", placed_to)
     judged = _model(model, data_dir)
     rows, of_set = _rows(training_set, judged)
-    answered, uncalibrated = answers_of(judged, rows), None
-    if calibrate:
-        adjusted = calibrated(rows, answered.answers, rows.end_known_ms(of_set.axis))
-        uncalibrated, answered = answered.answers, msgspec.structs.replace(answered, answers=adjusted)
     chosen = rows.placed_ms >= (from_ms or 0)
     if until_ms is not None:
         chosen &= rows.placed_ms < until_ms
+    of_all = answers_of(judged, rows)
+    answered, uncalibrated = of_all.of(chosen), None
+    if calibrate:
+        adjusted = calibrated(rows, of_all.answers, rows.end_known_ms(of_set.axis), chosen)
+        uncalibrated, answered = answered.answers, msgspec.structs.replace(answered, answers=adjusted)
     _warn_of_trained_orders(model, of_set.log_id, rows.placed_ms[chosen])
     try:
-        before = None if uncalibrated is None else uncalibrated.of(chosen)
-        found = evaluation_of(judged, rows.of(chosen), answered.of(chosen), by_order=by_order, uncalibrated=before)
+        found = evaluation_of(judged, rows.of(chosen), answered, by_order=by_order, uncalibrated=uncalibrated)
     except ValueError as error:
         raise UserError(f"{training_set} judges no model: {error}") from error
     if as_json:

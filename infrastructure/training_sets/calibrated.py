@@ -1,4 +1,4 @@
-"""Runs the online calibration of serving over the rows of a training set, in the order in which ends became known."""
+"""Runs the online calibration of serving over the rows of a training set, by the hours in which ends became known."""
 
 from __future__ import annotations
 
@@ -7,37 +7,51 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.features.calibration.online import OnlineCalibration
+from domain.features.calibration.adjustment import Cell
+from domain.features.calibration.online import HOUR_MS
+from domain.features.calibration.scores import BINS, bin_of, score
 from domain.features.eta.learned.model import MEDIAN, P90
 from domain.features.eta.quantiles import EtaQuantiles
 from infrastructure.training_sets.eta_scores import Answers
+from infrastructure.training_sets.hourly_calibrations import calibrations
 from infrastructure.training_sets.model_rows import LEGS, ModelRows
 
 Floats = NDArray[np.float64]
 
 
-def calibrated(rows: ModelRows, answers: Answers, known_ms: NDArray[np.int64]) -> Answers:
-    """The answers with P50 and P90 as serving would have adjusted them; the other quantiles move along.
+def calibrated(rows: ModelRows, answers: Answers, known_ms: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Answers:
+    """The answers of the chosen rows with P50 and P90 as serving would have adjusted them; other quantiles move along.
 
     ``known_ms``: when the end of a row's order became known. As in serving, the first answer of each leg of an order is
-    an outcome, and an answer is adjusted by the outcomes of the hours before it.
+    an outcome, of the chosen and of all other rows, and an answer is adjusted by the outcomes of the hours before it.
     """
     assert answers.p90_s is not None
+    hours = (rows.at_ms // HOUR_MS).tolist()
+    by_hour: dict[int, list[int]] = {}
+    for n in np.flatnonzero(chosen).tolist():
+        by_hour.setdefault(hours[n], []).append(n)
     p50_s, p90_s = answers.p50_s.tolist(), answers.p90_s.tolist()
-    cities = [rows.city_names[number] for number in rows.city.tolist()]
-    legs = [LEGS[number] for number in rows.leg.tolist()]
-    at_ms, labels, known = rows.at_ms.tolist(), rows.label_s.tolist(), known_ms.tolist()
-    outcomes = sorted(first_of_each_leg(rows), key=lambda n: (known[n], at_ms[n], n))
-    online, counted = OnlineCalibration(), 0
+    cities, legs = rows.city.tolist(), rows.leg.tolist()
     adjusted = np.empty((len(rows), 2))
-    for n in np.argsort(rows.at_ms, kind="stable").tolist():
-        while counted < len(outcomes) and known[outcomes[counted]] <= at_ms[n]:
-            of = outcomes[counted]
-            online.add((legs[of], cities[of]), EtaQuantiles(p50_s[of], p90_s[of]), labels[of], known[of])
-            counted += 1
-        adjusted[n] = online.at(at_ms[n]).adjust(legs[n], cities[n], EtaQuantiles(p50_s[n], p90_s[n]))
-    p50, p90 = adjusted[:, 0], adjusted[:, 1]
-    return Answers(p50, p90, None if answers.nine is None else _moved(answers.nine, p50, p90))
+    for hour, calibration in calibrations(_outcomes(rows, p50_s, p90_s, known_ms), by_hour):
+        for n in by_hour[hour]:
+            quantiles = EtaQuantiles(p50_s[n], p90_s[n])
+            adjusted[n] = calibration.adjust(LEGS[legs[n]], rows.city_names[cities[n]], quantiles)
+    p50, p90 = adjusted[chosen, 0], adjusted[chosen, 1]
+    return Answers(p50, p90, None if answers.nine is None else _moved(answers.nine[chosen], p50, p90))
+
+
+def _outcomes(
+    rows: ModelRows, p50_s: Sequence[float], p90_s: Sequence[float], known_ms: NDArray[np.int64]
+) -> dict[int, dict[Cell, list[int]]]:
+    """The scores of the first answer of each leg, by the hour since the epoch in which the end became known."""
+    found: dict[int, dict[Cell, list[int]]] = {}
+    for n in first_of_each_leg(rows):
+        cell = LEGS[rows.leg[n]], rows.city_names[rows.city[n]]
+        bins = found.setdefault(int(known_ms[n]) // HOUR_MS, {}).setdefault(cell, [0] * BINS)
+        p50_ms, p90_ms, truth_ms = (round(1_000 * seconds) for seconds in (p50_s[n], p90_s[n], float(rows.label_s[n])))
+        bins[bin_of(score(p50_ms, p90_ms, truth_ms))] += 1
+    return found
 
 
 def first_of_each_leg(rows: ModelRows) -> Sequence[int]:

@@ -33,10 +33,10 @@ def judged_as_served(made: TrainedEta, axis: str) -> EtaEvaluation:
     """
     later = made.later
     judged, test = answers_of(made.tested, later), later.placed_ms >= made.split.test_ms
-    adjusted = calibrated(later, judged.answers, later.end_known_ms(axis))
-    answered = msgspec.structs.replace(judged, answers=adjusted).of(test)
-    raw = judged.answers.of(test)
-    return evaluation_of(made.tested, later.of(test), answered, by_order=False, uncalibrated=raw)
+    adjusted = calibrated(later, judged.answers, later.end_known_ms(axis), test)
+    raw = judged.of(test)
+    answered = msgspec.structs.replace(raw, answers=adjusted)
+    return evaluation_of(made.tested, later.of(test), answered, by_order=False, uncalibrated=raw.answers)
 
 
 def train_with_card(
