@@ -15,8 +15,8 @@ MAX_RESTART_DELAY_S = 30
 WORKER_OPTIONS = {
     # Thread mode hands arrays over wrongly in Flink 2.3, and its slots share one interpreter lock.
     "python.execution-mode": "process",
-    # A Python worker inherits the environment of its TaskManager in any case. By Flink's default, the environment is also
-    # in the description of the worker, which Beam writes to Flink's log when the job ends: passwords and keys.
+    # A Python worker inherits the environment of its TaskManager in any case. By Flink's default, the environment is
+    # also in the description of the worker, which Beam writes to Flink's log when the job ends: passwords and keys.
     "python.systemenv.enabled": "false",
 }
 """Of every job that has Python workers, as options of Flink."""
