@@ -1,13 +1,14 @@
 """The speed projection in the runner and on Flink: events/s and CPU µs an event of each, over one log in one run.
 
-python -m benchmarks.flink [--events N] [--riders N] [--warm-events N] [--only TEXT…] [--no-rebuild]
+python -m benchmarks.flink [--events N] [--riders N] [--warm-events N] [--only TEXT…] [--without TEXT…] [--no-rebuild]
 
 Events are recorded and published while an engine runs; another program does that, and its CPU is not counted. The
 runner is measured first and last, because the hour changes too. In between the job runs with gathered columns on one
 and two TaskManagers, gathers for a shorter and a longer time, hands each batch to Python alone, and calls Python once
 an event. Of a backlog, the TaskManagers are suspended while the events are published: its batches are as large as those
 of a high rate. A generation is filled from the event store by the runner's processes and by a bounded job, too.
---only measures the variants whose labels have one of the texts. Needs `make flink`, Java 17 and Maven.
+--only measures the variants whose labels have one of the texts, --without those whose labels have none. Needs
+`make flink`, Java 17 and Maven.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from benchmarks.flink_variants import (
     VARIANTS,
     WITHIN_S,
     FlinkUnderTest,
+    Variant,
 )
 from benchmarks.results import Target, at_most, report
 from benchmarks.support import postgres, redis_server
@@ -68,6 +70,7 @@ def main() -> None:
     parser.add_argument("--riders", type=int, default=20_000)
     parser.add_argument("--warm-events", type=int, default=WARM_EVENTS)
     parser.add_argument("--only", nargs="+", default=[""])
+    parser.add_argument("--without", nargs="+", default=[])
     parser.add_argument("--no-rebuild", action="store_true")
     options = parser.parse_args()
     if (lacking := missing_environment() or missing()) is not None:
@@ -90,7 +93,7 @@ def main() -> None:
         with runner(settings) as cpu:
             figures |= measured("runner", load, cpu, servers)
         flink = FlinkUnderTest(settings, Path(name), jobmanager)
-        for variant in [one for one in VARIANTS if any(text in one.label for text in options.only)]:
+        for variant in chosen(options.only, options.without):
             of_variant = load.part(ONE_CALL_SHARE) if variant is ONE_CALL_VARIANT else load
             with flink.with_taskmanagers(variant.taskmanagers, PARALLELISM), flink.job(variant):
                 pids = [one.pid for one in flink.taskmanagers if one.pid is not None] if variant.backlog else []
@@ -103,6 +106,12 @@ def main() -> None:
         log.close()
     figures |= ratios(figures)
     report("flink", figures, {label: target for label, target in TARGETS.items() if label in figures})
+
+
+def chosen(only: Sequence[str], without: Sequence[str]) -> list[Variant]:
+    """The variants whose labels have one of the first texts, and none of the others."""
+    found = [one for one in VARIANTS if any(text in one.label for text in only)]
+    return [one for one in found if not any(text in one.label for text in without)]
 
 
 class Load(NamedTuple):
