@@ -97,7 +97,18 @@ def test_a_phone_whose_last_ping_came_late_may_hold_back_more(chrome: Browser, c
 
 
 def test_the_past_says_nothing_about_a_silence_of_now(chrome: Browser, city: Ridelog) -> None:
+    """Given a silent rider in the past, then its reason is neither read nor shown, and it is both after Now."""
     old_pings(city, "past", age_s=300)
+    ride(city, "still sending")
+    read: list[str] = []
     with signed_in(chrome, city, f"/?at={int(time.time() * 1000) - 200_000}&rider=past") as page:
+        page.on("request", lambda request: read.append(request.url) if "/events?" in request.url else None)
         expect(page.locator(".pings.window tbody tr").first).to_be_visible()
+        expect(page.locator(".came tbody tr").first).to_be_visible()
+        # What the panel reads for what it shows, it reads within the next frame.
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert read == []
         expect(why(page)).to_have_count(0)
+        page.get_by_role("button", name="Now").click()
+        expect(why(page)).to_be_visible()
+        assert read
