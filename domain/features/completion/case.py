@@ -20,7 +20,7 @@ from domain.features.completion.progress import DEGREES, distance_mm
 from domain.features.completion.result import event_id, place_id
 from domain.features.completion.track import NO_VALUE, TrackedFix
 
-FOLD_VERSION: Final = 1
+FOLD_VERSION: Final = 2
 """Part of every file, so that a file says by which rules it was made."""
 
 SIGNAL: Final = "button_against_pings"

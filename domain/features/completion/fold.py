@@ -32,7 +32,7 @@ from domain.features.completion.leg import (
     viewed,
     with_minutes,
 )
-from domain.features.completion.progress import LegPlace
+from domain.features.completion.progress import LEFT, LegPlace
 from domain.features.completion.result import LegResult, is_long_stay, place_id, result_of
 from domain.features.completion.track import (
     BLOCK_MS,
@@ -257,5 +257,7 @@ def _differs(old: TrackedLeg, new: TrackedLeg) -> bool:
     was, now = old.now, new.now
     if new.end == COMPLETED or was[:4] != now[:4]:
         return True
-    # While a rider rests, the length of the stay changes the result once.
-    return now.arrival.ms > 0 and is_long_stay(was) != is_long_stay(now)
+    # While a rider rests, the length of the stay changes the result once. After that, each late fix of the rest does.
+    return now.arrival.ms > 0 and (
+        is_long_stay(was) != is_long_stay(now) or (now.phase == LEFT and was.latest != now.latest)
+    )

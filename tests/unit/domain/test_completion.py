@@ -114,6 +114,14 @@ def test_a_rider_who_strolls_while_the_food_is_not_ready_had_arrived_before() ->
     assert seconds(Folded([*events, *ride(360, 400, 20, 300)]).result().done_ms) == 355
 
 
+def test_regression_late_fixes_of_the_rest_move_the_instant_of_leaving() -> None:
+    """The row of a leg whose button was not pressed stayed as of before them, and named another event."""
+    on_time, late = [*COMING, *rest(100, 140), *ride(200, 230, 20, 180)], rest(140, 200)
+    assert seconds(Folded(on_time).result().done_ms) == 135
+    found = Folded([*on_time, *late]).result()
+    assert (seconds(found.done_ms), found.done_event) == (195, ping_id(195))
+
+
 def test_a_stay_of_less_than_30_seconds_is_not_done_by_leaving() -> None:
     found = Folded([*COMING, *rest(100, 126), *ride(130, 160, 20, 180)]).result()
     assert (seconds(found.arrived_ms), found.done_ms, found.certainty) == (100, None, "low")
