@@ -211,6 +211,9 @@ class Rebuild:
             if old.is_of(self._projection) and self._can_resume(old, live, accept, live_is_damaged, verify_only):
                 self._ports.on_progress(f"resuming with generation {old.number} ({old.state})")
                 return old
+            if verify_only and old.state != "filling":
+                # It waits for a switch, and may be of code that is not deployed yet: a comparison must not cost it.
+                continue
             self._drop(old)
         new = self._retrying(lambda: self._ports.generations.begin(self._projection))
         # A restored log has forgotten which numbers were used: content under this number may be of another fold.

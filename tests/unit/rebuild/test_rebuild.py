@@ -87,6 +87,17 @@ def test_verify_only_switches_nothing_and_keeps_nothing() -> None:
     assert world.sinks[3].held == {}
 
 
+def test_regression_verify_only_keeps_a_generation_that_waits_for_its_switch() -> None:
+    """The code that serves verified itself, and dropped what the next version had folded for hours."""
+    world = World(HISTORY)
+    waiting = world.rebuild(CHANGED).run().new
+    held = dict(world.sinks[waiting.number].held)
+    assert world.rebuild(SPEED).run(verify_only=True).verdict == "equal"
+    assert world.rebuild(CHANGED).run(verify_only=True).verdict == "differs"
+    assert [(g.number, g.state) for g in world.generations.all("speed")] == [(1, "following"), (2, "compared")]
+    assert world.sinks[waiting.number].held == held
+
+
 def test_regression_a_ready_generation_that_was_compared_with_another_live_one_is_not_switched_to() -> None:
     world = World(HISTORY)
     assert world.rebuild(SPEED).run().verdict == "switched"
