@@ -73,16 +73,23 @@ def export_log(
 ) -> LogExport:
     """Write what ``folder`` lacks of the log, up to its head. An aborted export keeps its finished files.
 
-    Raises UserError if the folder has an export of another log, or the log lacks events; PortUnavailable, OSError.
+    Raises UserError if the folder cannot be written or has an export of another log, or the log lacks events;
+    PortUnavailable.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("wb") as lock:
-        try:
-            # Two exports at once would write the same unfinished file.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another process exports the log to {folder}: wait for it") from error
-        return _export(backends.log, folder, on_progress, file_positions)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / _LOCK).open("wb") as lock:
+            try:
+                # Two exports at once would write the same unfinished file.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"another process exports the log to {folder}: wait for it") from error
+            return _export(backends.log, folder, on_progress, file_positions)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {folder}: {error}; make room or name another folder with --out, and run it again: "
+            "finished files are kept"
+        ) from error
 
 
 def _export(log: EventLog, folder: Path, on_progress: OnProgress, file_positions: int) -> LogExport:
