@@ -224,10 +224,7 @@ def refuse_other_revision(postgres_url: str) -> None:
     with unavailable_as_port_error():
         revision = migrations.revision(postgres_url)
     if not revision.is_current:
-        raise UserError(
-            f"the database is at revision {revision.current or 'none'}, this code needs {revision.needed}: "
-            "run `python app.py migrate`"
-        )
+        raise UserError(f"the database {revision.fault}")
 
 
 def projection_named(name: str) -> Projection[Any]:

@@ -24,14 +24,28 @@ _SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
 
 
 class Revision(NamedTuple):
-    """The revision of a database (None = empty) and the one that this code needs."""
+    """The revision of a database (None = empty) and the one that this code needs.
+
+    ``is_newer``: this code does not know the revision of the database.
+    """
 
     current: str | None
     needed: str
+    is_newer: bool = False
 
     @property
     def is_current(self) -> bool:
         return self.current == self.needed
+
+    @property
+    def fault(self) -> str:
+        """Why the database does not fit this code, and what to do; "" if it fits."""
+        if self.is_current:
+            return ""
+        found = f"is at revision {self.current or 'none'}, this version needs {self.needed}: "
+        if self.is_newer:
+            return found + "a newer version has migrated it; run that one, or restore a backup of before it"
+        return found + "run `python app.py migrate`"
 
 
 def _config() -> Config:
@@ -48,9 +62,11 @@ def revision(url: str) -> Revision:
             current = MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
-    needed = ScriptDirectory.from_config(_config()).get_current_head()
+    scripts = ScriptDirectory.from_config(_config())
+    needed = scripts.get_current_head()
     assert needed is not None
-    return Revision(current, needed)
+    is_newer = current is not None and all(current != one.revision for one in scripts.walk_revisions())
+    return Revision(current, needed, is_newer)
 
 
 def upgrade(url: str, target: str = "head", *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:

@@ -61,7 +61,7 @@ def collect(settings: Settings, *, served: bool = True, open_broker: bool = Fals
     try:
         revision = migrations.revision(backends.postgres_url)
         if not revision.is_current:
-            raise UserError(f"the database is at revision {revision.current}: run `python app.py migrate`")
+            raise UserError(f"the database {revision.fault}")
         return _collect(backends, served, open_broker)
     except (SQLAlchemyError, PortUnavailable, SinkRejected) as error:
         raise UserError(f"Postgres does not answer: {str(error).splitlines()[0]}") from error

@@ -134,10 +134,7 @@ def prepare_database(url: str, *, embedded: bool) -> None:
             "or leave it out to start an embedded one"
         ) from error
     if not found.is_current:
-        raise UserError(
-            f"the database {shown('postgres_url', url)} is at revision {found.current or 'none'}, "
-            f"this version needs {found.needed}: run python app.py migrate"
-        )
+        raise UserError(f"the database {shown('postgres_url', url)} {found.fault}")
     try:
         _delete_old_reports(url)
     except DBAPIError as error:

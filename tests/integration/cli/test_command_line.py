@@ -142,7 +142,7 @@ def test_serve_refuses_an_external_server_that_is_unavailable(tmp_path: Path, se
 def test_serve_refuses_an_external_database_that_is_behind(tmp_path: Path, empty_postgres_url: str) -> None:
     done = ridelog("serve", "--port", "0", cwd=tmp_path, postgres_url=empty_postgres_url)
     assert done.returncode == 1
-    assert "run python app.py migrate" in done.stderr.splitlines()[-1]
+    assert "run `python app.py migrate`" in done.stderr.splitlines()[-1]
 
 
 def test_a_python_without_the_packages_gets_one_line_with_the_command_to_run(tmp_path: Path) -> None:

@@ -20,6 +20,25 @@ def test_the_models_and_the_migrations_agree(postgres_url: str) -> None:
     assert migrations.revision(postgres_url).is_current
 
 
+def test_regression_a_database_of_a_newer_version_is_not_to_be_migrated(postgres_url: str) -> None:
+    """The old version said to run `migrate`, which it cannot do."""
+    engine = writer_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    found = migrations.revision(postgres_url)
+    assert found.is_newer
+    assert "is at revision 9999" in found.fault
+    assert "a newer version has migrated it; run that one" in found.fault
+
+
+def test_an_older_database_is_to_be_migrated() -> None:
+    assert migrations.Revision("0025", "0025").fault == ""
+    assert migrations.Revision(None, "0025").fault.endswith(
+        "revision none, this version needs 0025: run `python app.py migrate`"
+    )
+
+
 def test_migrations_go_down_and_up_again(empty_postgres_url: str) -> None:
     assert migrations.revision(empty_postgres_url).current is None
     migrations.upgrade(empty_postgres_url)
