@@ -156,6 +156,10 @@ def _place(cursor: str | None) -> ParkedPlace | None:
     found = decode_cursor(cursor, _ORDER)
     if found is None:
         return None
-    # Only `parked_cursor` makes what decode_cursor accepts, and a key may have slashes.
-    projection, generation, key = found.split("/", 2)
-    return ParkedPlace(projection, int(generation), key)
+    try:
+        # A key may have slashes.
+        projection, generation, key = found.split("/", 2)
+        return ParkedPlace(projection, int(generation), key)
+    except ValueError as error:
+        # The checksum of a cursor is no secret: a client can make one of any text.
+        raise ApiError(400, "invalid_cursor", "send the cursor exactly as `next` of the page before gave it") from error

@@ -191,7 +191,7 @@ class StateReader:
             self._read_at = time.monotonic()
         except SQLAlchemyError as error:
             if self._generation is None:
-                raise ReadModelUnavailable(f"Postgres: {error}") from error
+                raise ReadModelUnavailable(f"Postgres: {str(error).splitlines()[0]}") from error
             self._read_at = time.monotonic()
         finally:
             self._refreshing = None

@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from infrastructure.http.errors import HANDLERS
+from infrastructure.http.paging import encode_cursor
 from infrastructure.http.parked import (
     MAX_KEY_CODE_POINTS,
     ParkedPage,
@@ -57,6 +58,9 @@ def test_a_wrong_limit_or_cursor_is_refused_before_anything_is_read(client: Test
         ({"limit": "0"}, "invalid_limit"),
         ({"limit": "1001"}, "invalid_limit"),
         ({"cursor": "x"}, "invalid_cursor"),
+        # Regression: the checksum is no secret. A cursor that a client makes of other text was answered with 500.
+        ({"cursor": encode_cursor("speed", "parked")}, "invalid_cursor"),
+        ({"cursor": encode_cursor("speed/two/anna", "parked")}, "invalid_cursor"),
     ):
         answer = client.get("/parked", params=wrong)
         assert (answer.status_code, answer.json()["code"]) == (400, code)
