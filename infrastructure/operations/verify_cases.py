@@ -1,6 +1,6 @@
 """Compares every stored case file with the one that the log gives, byte for byte, for ``verify-parity``.
 
-A rider is folded once, up to the last event that changed one of his stored files: the table has all of its cases as of
+A rider is folded once, up to the last event that changed one of the stored files: the table has all of its cases as of
 there, since it is read in one snapshot. Riders without an alert are not folded; ``rebuild-projection --verify-only``
 compares them too.
 """

@@ -1,4 +1,4 @@
-"""The fold of completion: for each leg of a rider, when he approached, arrived and was done, by pings and button.
+"""The fold of completion: for each leg, when its rider approached, arrived and was done, by pings and button.
 
 The state has a packed track of some minutes, and of each leg its progress now and at the beginning of each kept minute.
 A ping in order of time advances the present progress. A late one is put into the track, and the progress is made again

@@ -1,4 +1,4 @@
-"""Teleports: a rider is at another place sooner than anything on the ground could carry him there.
+"""Teleports: a rider is at another place sooner than anything on the ground moves.
 
 A jump starts a branch beside the trunk, the track before it. Three fixes make the branch a teleport. A fix that fits
 the trunk and not the branch is the return: the branch was the outlier, and the return is not blamed. One or two wrong

@@ -1,4 +1,4 @@
-"""What one event changed in a rider's traffic: the difference of his sums before and after it."""
+"""What one event changed in a rider's traffic: the difference of the sums before and after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domain.features.traffic.fold import CellSum, TrafficState, first_kept_bucke
 class TrafficChange(NamedTuple):
     """What to add to the sums of one bucket, cell and octant over all riders: ms, mm and riders (-1, 0 or 1).
 
-    A rider counts once however many steps he has there, so a rider who sends more pings does not count for more.
+    A rider counts once however many steps there are, so more pings do not count for more.
     """
 
     bucket: int
