@@ -92,6 +92,19 @@ def ensure_topics(
         _check(partition_counts(client, names), partitions)
 
 
+def missing_topics(bootstrap: str, names: Sequence[str], partitions: int, timeout_s: float = TIMEOUT_S) -> list[str]:
+    """Names of those topics that do not exist; none is created. Waits until each of the others has its leaders.
+
+    Raises TopicError as ``ensure_topics``.
+    """
+    with admin(bootstrap, timeout_s) as client:
+        existing = partition_counts(client, names)
+        _check(existing, partitions)
+        if existing:
+            client.wait_for_topics(list(existing), timeout_ms=int(timeout_s * 1000))
+    return [name for name in names if name not in existing]
+
+
 def partition_counts(client: Any, names: Sequence[str]) -> dict[str, int]:
     """Number of partitions of those topics that exist. The request does not create them."""
     described = client.describe_topics(list(names))

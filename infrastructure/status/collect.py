@@ -13,7 +13,7 @@ from infrastructure.backends import Backends
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.errors import UserError
 from infrastructure.event_store.log_head import LogHeadRow, read_head
-from infrastructure.kafka.admin import TopicError, ensure_topics
+from infrastructure.kafka.admin import TopicError, missing_topics
 from infrastructure.kafka.topics import topics
 from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
 from infrastructure.observability.lag import ingest_delays
@@ -148,9 +148,13 @@ def _kafka(settings: Settings, tailer: StageReport | None, delay_s: float | None
         return kafka_line("not running", "start `python app.py serve`", None, None)
     names = list(topics(settings).values())
     try:
-        ensure_topics(settings.kafka_bootstrap, names, settings.topic_partitions)
+        # Only found, not created: their partitions are fixed for their life, and this shell may have other settings.
+        missing = missing_topics(settings.kafka_bootstrap, names, settings.topic_partitions)
     except TopicError as error:
         return kafka_line(str(error), "start it; nothing is lost, because the tailer waits for it", tailer, delay_s)
+    if missing:
+        advice = "start `python app.py serve`, which creates them; nothing is lost"
+        return kafka_line(f"there are no topics {', '.join(missing)}", advice, tailer, delay_s)
     state = f"{', '.join(names)} by {settings.topic_partitions} partitions"
     if open_broker:
         # Part of the state, not advice: advice would make `status` exit with 1 as long as it is so.

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, TopicPartition
 
 from infrastructure.embedded.server import free_port
-from infrastructure.kafka.admin import TopicError, admin, ensure_topics, partition_counts
+from infrastructure.kafka.admin import TopicError, admin, ensure_topics, missing_topics, partition_counts
 from tests.support.time_limits import scaled_s
 
 
@@ -36,6 +36,18 @@ def test_describing_a_missing_topic_does_not_create_it(kafka_bootstrap: str, top
     with admin(kafka_bootstrap) as client:
         assert partition_counts(client, [missing]) == {}
         assert partition_counts(client, [missing]) == {}
+
+
+def test_regression_a_status_creates_no_topic(kafka_bootstrap: str, topic_prefix: str) -> None:
+    """It made them with the partitions of the shell in which it ran, and those of a topic are fixed for its life."""
+    there, missing = f"{topic_prefix}there", f"{topic_prefix}missing"
+    ensure_topics(kafka_bootstrap, [there], 4)
+    assert missing_topics(kafka_bootstrap, [there], 4) == []
+    assert missing_topics(kafka_bootstrap, [there, missing], 4) == [missing]
+    with pytest.raises(TopicError, match="RIDELOG_TOPIC_PARTITIONS=8"):
+        missing_topics(kafka_bootstrap, [there, missing], 8)
+    with admin(kafka_bootstrap) as client:
+        assert partition_counts(client, [there, missing]) == {there: 4}
 
 
 def test_a_record_is_as_old_as_its_append_whatever_the_time_that_it_came_with(
