@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +27,10 @@ _SIZE = text("SELECT pg_database_size(current_database())")
 _STATES: tuple[GenerationState, ...] = tuple(state for state in get_args(GenerationState) if state != "dropped")
 
 Refresh = Callable[[], Awaitable[None]]
+
+PAYMENTS: Final = "payments"
+PAYMENTS_EXPECTED_S: Final = 7 * 86_400.0
+"""After so long without a report, payments count as removed on purpose."""
 
 
 def refresher(
@@ -51,7 +55,7 @@ def refresher(
             reports = read_stages(engine)
         except (SQLAlchemyError, PortUnavailable, SinkRejected):
             reports = []  # without Postgres no stage has reported: all count as not connected
-        show_connected(stages, reports)
+        show_connected(expected_stages(stages, reports), reports)
         show_flink_workers(reports)
         metrics.STANDBYS.set(sum(report.stage == STANDBY and report.connected for report in reports))
 
@@ -70,6 +74,15 @@ def stage_refresher(engine: Engine, data_dir: Path, stages: Sequence[str]) -> Re
         show_connected(stages, reports)
 
     return _in_thread(refresh)
+
+
+def expected_stages(stages: Sequence[str], reports: Sequence[StageReport]) -> list[str]:
+    """``stages``, and payments if they have reported in the last PAYMENTS_EXPECTED_S. Pure.
+
+    Only their own node has the address of the provider. If it is gone, no other metric would show that nothing is paid.
+    """
+    has_payments = any(one.stage == PAYMENTS and one.age_s < PAYMENTS_EXPECTED_S for one in reports)
+    return [*stages, *([PAYMENTS] if has_payments and PAYMENTS not in stages else [])]
 
 
 def show_connected(stages: Sequence[str], reports: list[StageReport]) -> None:

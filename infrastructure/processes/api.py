@@ -190,7 +190,9 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 delay_ms=partial(monitor.delay_ms, SPEED.name),
                 on_served=served_reads,
                 checks=checks,
-                refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued, flink),
+                refresh_metrics=refresher(
+                    reader, settings.data_dir, (*stages, "city", *_payments(settings)), commits.queued, flink
+                ),
                 routers=[
                     traffic_route(city.newest),
                     events_route(events, streams),
@@ -215,6 +217,11 @@ def _serve(settings: Settings, backends: Backends) -> None:
             ),
         )
         serve_http(application, settings, streams.stop)
+
+
+def _payments(settings: Settings) -> list[str]:
+    """The stage of payments, if this node runs it."""
+    return ["payments"] if settings.payments_url is not None else []
 
 
 def _rider_views(backends: Backends, speeds: StateReader) -> RiderViews:
