@@ -99,5 +99,25 @@ def test_the_addresses_that_a_worker_needs_come_from_the_secret() -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "ridelog-servers"}}]
 
 
+def test_the_pods_read_the_configuration_of_the_resource_and_start_what_flink_gives_them() -> None:
+    """Flink's defaults are of another image: a script that ours lacks, and a folder that its processes do not read."""
+    configuration = RESOURCE["spec"]["flinkConfiguration"]
+    assert f"FLINK_CONF_DIR={configuration['kubernetes.flink.conf.dir']}" in DOCKERFILE
+    assert configuration["kubernetes.entry.path"] == "/usr/bin/env"
+
+
+def test_what_pods_share_is_on_a_volume_that_all_of_them_mount() -> None:
+    spec = RESOURCE["spec"]
+    (container,) = spec["podTemplate"]["spec"]["containers"]
+    (mount,) = container["volumeMounts"]
+    (volume,) = spec["podTemplate"]["spec"]["volumes"]
+    assert mount["name"] == volume["name"]
+    places = [
+        value for name, value in spec["flinkConfiguration"].items() if name.lower().endswith("dir") and ":" in value
+    ]
+    assert len(places) == 3
+    assert all(place.startswith(f"file://{mount['mountPath']}/") for place in places)
+
+
 def test_the_connector_is_pinned() -> None:
     assert re.search(r"<version>5\.\d+\.\d+-2\.\d+</version>", Path(DEPLOY / "pom.xml").read_text())
