@@ -32,6 +32,12 @@ MATURE_MS = 2 * 3_600_000
 """A younger answer is not judged: of its day only the quick orders are over, and the error would look small."""
 
 
+WEEKDAY = "local_day_of_week"
+"""No day has the weekdays of a training set of weeks: its index would say that each day has shifted."""
+HOUR = "local_time_of_day_h"
+"""Until a day is over its answers lack the hours that are to come: the index would say so every morning."""
+
+
 class _Body(msgspec.Struct):
     """What is read of an answer's body."""
 
@@ -77,7 +83,11 @@ def references_in(manifest: bytes | None) -> dict[str, FeatureReference]:
 def drift_of_day(
     day: date, answers: Sequence[ReadAnswer], references: Mapping[str, Mapping[str, FeatureReference]], now_ms: int
 ) -> DriftOfDay:
-    """What the sampled answers of a day show. ``references``: by model digest, then by feature."""
+    """What the sampled answers of a day show. ``references``: by model digest, then by feature.
+
+    WEEKDAY is not compared, and HOUR only of a day that is over at ``now_ms``.
+    """
+    not_compared = {WEEKDAY} if day < day_of(now_ms) else {WEEKDAY, HOUR}
     by_model: dict[str, list[ReadAnswer]] = defaultdict(list)
     for answer in answers:
         by_model[answer.eta.model_digest].append(answer)
@@ -86,7 +96,7 @@ def drift_of_day(
     for model, of_model in sorted(by_model.items()):
         orders = len({one.eta.order_id for one in of_model})
         for feature, reference in sorted(references.get(model, {}).items()):
-            if any(feature in one.body.features for one in of_model):
+            if feature not in not_compared and any(feature in one.body.features for one in of_model):
                 values = [_value(one.body.features.get(feature)) for one in of_model]
                 counts = count_in(reference, values)
                 limit = chance_limit(reference.counts, counts, independent=orders)

@@ -113,7 +113,7 @@ def test_the_drift_of_the_promoted_model_is_watched(serving: Ridelog, trained: d
     serving.kill("projections")
     eventually(lambda: bool(rows_on_record(serving, of_model)), within_s=120, what="the drift of the model is stored")
     features = {row.feature for row in rows_on_record(serving, of_model)}
-    assert {"leg", "restaurant_to_customer_m", "local_time_of_day_h"} <= features
+    assert {"leg", "restaurant_to_customer_m", "elapsed_in_leg_s"} <= features
 
 
 def test_a_roll_back_gives_the_baseline_again(serving: Ridelog) -> None:
