@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from infrastructure.training_sets.eta_rows import features_of, way_of
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+_CITY: Final = INPUTS.index("city")
 _COLUMNS: Final = 16
 """Of a row, beside its inputs."""
 LEGS: Final = ("unassigned", "to_restaurant", "at_restaurant", "to_customer", "at_customer")
@@ -62,6 +63,19 @@ class ModelRows:
 
     def __len__(self) -> int:
         return len(self.label_s)
+
+    def of_own_cities(self) -> ModelRows:
+        """The same rows with the cities that they have, numbered as a set of these rows alone would number them."""
+        own = tuple(sorted({self.city_names[number] for number in np.unique(self.city).tolist()} - {""}))
+        inputs = self.inputs.copy()
+        inputs[:, _CITY] = _renumbered(self.city, self.city_names, own)
+        return replace(self, inputs=inputs, cities=own)
+
+    def with_unknown_cities(self, seen: NDArray[np.bool_]) -> ModelRows:
+        """The same rows, in which a city that no ``seen`` row has is unknown, as it is to a model of those rows."""
+        inputs = self.inputs.copy()
+        inputs[~np.isin(self.city, self.city[seen]), _CITY] = np.nan
+        return replace(self, inputs=inputs)
 
     def end_known_ms(self, axis: str) -> Integers:
         """When the end of each row's order became known; ``axis``: that of the set.
@@ -130,7 +144,7 @@ def model_rows(
     matrix = np.frombuffer(inputs).reshape(-1, len(INPUTS))
     table = np.frombuffer(columns).reshape(-1, _COLUMNS).T
     own = tuple(sorted(name for name in names if name)) if cities is None else cities
-    matrix[:, INPUTS.index("city")] = _renumbered(table[14], names, own)
+    matrix[:, _CITY] = _renumbered(table[14].astype(np.int64), list(names), own)
     at, placed, completed, known, order, leg, city, places = (table[n].astype(np.int64) for n in (*range(1, 7), 14, 15))
     hour, distance, promised, p50, p90, served_p50, served_p90 = table[7:14]
     return ModelRows(
@@ -158,11 +172,11 @@ def model_rows(
     )
 
 
-def _renumbered(city: Floats, names: Mapping[str, int], cities: tuple[str, ...]) -> Floats:
-    """The numbers of a model's cities, NaN for another one."""
+def _renumbered(city: Integers, names: Sequence[str], cities: tuple[str, ...]) -> Floats:
+    """The numbers of a model's cities, NaN for another one. ``city``: numbers into ``names``."""
     of_name = {name: number for number, name in enumerate(cities)}
     found = np.array([float(of_name.get(name, np.nan)) for name in names] or [np.nan])
-    return found[city.astype(np.int64)]
+    return found[city]
 
 
 def _distance_m(row: Mapping[str, Any]) -> float:

@@ -159,7 +159,7 @@ def train(
         FORMAT, model.digest, spec, {}, dict(origin), training, {}, numeric_fingerprint(), feature_references(rows)
     )
     files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    later = rows.of(split.validation | split.test)
+    later = rows.with_unknown_cities(~split.test).of(split.validation | split.test)
     return TrainedEta(files, model, tested, first, split, later, options.known_by_ms, left_out)
 
 

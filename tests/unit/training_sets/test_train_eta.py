@@ -23,10 +23,14 @@ from infrastructure.eta_models.model_files import (
     read_model_files,
 )
 from infrastructure.training_sets.eta_rows import features_of, way_of
+from infrastructure.training_sets.eta_set import EtaSet
 from infrastructure.training_sets.evaluate_eta import answers_of, evaluate
 from infrastructure.training_sets.model_card import card
 from infrastructure.training_sets.model_rows import facts_of, model_rows
 from infrastructure.training_sets.train_eta import TrainedEta, TrainingOptions, train, write_model
+from infrastructure.training_sets.trained_card import train_with_card
+from tests.support.eta.model_rows import eta_rows
+from tests.support.eta.stored_set import write_set
 
 BASELINE, TEXT = packaged_baseline(), PATH.read_bytes()
 OPTIONS = TrainingOptions("tiny", max_rounds=40, leave_out=False)
@@ -35,8 +39,6 @@ ORDERS = 400
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, object]]:
-    from tests.support.eta.model_rows import eta_rows
-
     return list(eta_rows(ORDERS))
 
 
@@ -145,3 +147,41 @@ def test_the_card_shows_errors_and_holds_its_plots(trained: TrainedEta, rows: li
     assert "http" not in html
     assert f"{found.all['model'].mae_s:,.1f}" in html
     assert html.count("data:image/png;base64,") == 4
+
+
+def with_a_later_city(rows: list[dict[str, object]], since: int) -> list[dict[str, object]]:
+    """Orders of Bonn take half as long again; from one order on, those of Berlin are of Bochum, a new city."""
+    found = []
+    for row in rows:
+        number, label_s = int(str(row["order_id"])[-5:]), float(str(row["label_s"]))
+        city = "Bonn" if number % 2 else "Bochum" if number >= since else "Berlin"
+        found.append(row | {"city": city, "label_s": 1.5 * label_s if city == "Bonn" else label_s})
+    return found
+
+
+def test_regression_a_city_that_opens_later_changes_no_training_of_before(
+    rows: list[dict[str, object]], tmp_path: Path
+) -> None:
+    later = with_a_later_city(rows, since=320)
+    write_set(tmp_path / "grown", later)
+    write_set(tmp_path / "before", [row for row in later if int(str(row["order_id"])[-5:]) < 320])
+    known_by_ms = int(str(rows[2 * 300]["placed_at_ms"]))
+    options = TrainingOptions("tiny", max_rounds=5, leave_out=False, known_by_ms=known_by_ms)
+    made = {
+        name: train_with_card(EtaSet(tmp_path / name), tmp_path / f"{name}-model", options, lambda _: None)[0]
+        for name in ("grown", "before")
+    }
+    assert made["grown"].model.spec.cities == ("Berlin", "Bonn")
+    assert made["grown"].model.digest == made["before"].model.digest
+
+
+def test_regression_the_card_answers_a_city_that_opens_in_the_test_part_as_serving_would(
+    rows: list[dict[str, object]],
+) -> None:
+    # By name Bochum is between the two cities that the model was taught, so its number is within their bounds.
+    found = train(model_rows(with_a_later_city(rows, since=360), BASELINE, None), BASELINE, TEXT, OPTIONS, {})
+    assert "city" in found.tested.spec.bounds
+    test = found.test
+    of_new_city = test.city == test.city_names.index("Bochum")
+    assert 0 < of_new_city.sum() < len(test)
+    assert (answers_of(found.tested, test).outside == of_new_city).all()
