@@ -14,6 +14,7 @@ from infrastructure.errors import UserError
 if TYPE_CHECKING:
     from domain.features.eta.baseline import Baseline
     from domain.features.eta.learned.model import LearnedEta
+    from infrastructure.eta_models.model_files import ModelManifest
     from infrastructure.training_sets.eta_set import EtaManifest
     from infrastructure.training_sets.model_rows import Integers, ModelRows
 
@@ -53,7 +54,7 @@ def eval_eta(
     from infrastructure.training_sets.evaluate_eta import answers_of, evaluation_of, lines
 
     from_ms, until_ms = optional_time("--placed-from", placed_from), optional_time("--placed-to", placed_to)
-    judged = _model(model, data_dir)
+    judged, manifest = _model(model, data_dir)
     rows, of_set = _rows(training_set, judged)
     chosen = rows.placed_ms >= (from_ms or 0)
     if until_ms is not None:
@@ -63,7 +64,7 @@ def eval_eta(
     if calibrate:
         adjusted = calibrated(rows, of_all.answers, rows.end_known_ms(of_set.axis), chosen)
         uncalibrated, answered = answered.answers, msgspec.structs.replace(answered, answers=adjusted)
-    _warn_of_trained_orders(model, of_set.log_id, rows.placed_ms[chosen])
+    _warn_of_trained_orders(manifest, of_set.log_id, rows.placed_ms[chosen])
     try:
         found = evaluation_of(judged, rows.of(chosen), answered, by_order=by_order, uncalibrated=uncalibrated)
     except ValueError as error:
@@ -74,22 +75,23 @@ def eval_eta(
         echo_lines(lines(found))
 
 
-def _model(name: str, data_dir: Path | None) -> LearnedEta | Baseline:
+def _model(name: str, data_dir: Path | None) -> tuple[LearnedEta | Baseline, ModelManifest | None]:
+    """The model and its manifest; the baseline has none."""
     from domain.features.eta.packaged import packaged_baseline
-    from infrastructure.eta_models.model_files import load_folder
+    from infrastructure.eta_models.model_files import MANIFEST, load_folder, read_model_manifest
 
     if name == BASELINE:
-        return packaged_baseline()
+        return packaged_baseline(), None
     if Path(name).is_dir():
-        return load_folder(Path(name))
+        return load_folder(Path(name)), read_model_manifest((Path(name) / MANIFEST).read_bytes())
     return _of_registry(name, data_dir)
 
 
-def _of_registry(start: str, data_dir: Path | None) -> LearnedEta:
+def _of_registry(start: str, data_dir: Path | None) -> tuple[LearnedEta, ModelManifest]:
     from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
-    from infrastructure.eta_models.model_files import ModelUnavailable
+    from infrastructure.eta_models.model_files import MANIFEST, ModelUnavailable, read_model_manifest
     from infrastructure.eta_models.registry import ModelRegistry
     from infrastructure.eta_models.served_models import LoadedModels
     from infrastructure.settings.settings import Settings
@@ -102,7 +104,8 @@ def _of_registry(start: str, data_dir: Path | None) -> LearnedEta:
         registry = ModelRegistry(backends.engine)
         digest = registry.digest_starting(start)
         try:
-            return LoadedModels(registry).learned(digest)
+            model = LoadedModels(registry).learned(digest)
+            return model, read_model_manifest(registry.files(digest)[MANIFEST])
         except ModelUnavailable as error:
             raise UserError(f"{digest[:12]} cannot be judged: {error}") from error
 
@@ -119,13 +122,10 @@ def _rows(folder: Path, model: LearnedEta | Baseline) -> tuple[ModelRows, EtaMan
     return model_rows(whole.rows(), model.baseline, model.spec.cities, model.spec.places), whole.manifest
 
 
-def _warn_of_trained_orders(model: str, log_id: str, placed_ms: Integers) -> None:
+def _warn_of_trained_orders(manifest: ModelManifest | None, log_id: str, placed_ms: Integers) -> None:
     """Errors on orders that a model was trained on look smaller than they will be."""
-    from infrastructure.eta_models.model_files import MANIFEST, read_model_manifest
-
-    if not Path(model).is_dir():
+    if manifest is None:
         return
-    manifest = read_model_manifest((Path(model) / MANIFEST).read_bytes())
     until_ms = manifest.training.get("placed_until_ms")
     if until_ms is None or manifest.training_set.get("log_id") != log_id:
         return

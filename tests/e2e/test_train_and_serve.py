@@ -107,6 +107,14 @@ def test_answers_carry_the_digest_and_are_recomputed_and_become_rows(
     assert len([row for row in rows if row["model_digest"] == digest]) > ANSWERS
 
 
+def test_regression_a_model_of_the_registry_is_not_praised_for_the_orders_that_it_knows(
+    serving: Ridelog, trained: dict[str, Any], folder: Path
+) -> None:
+    judged = serving.cli("eval-eta", trained["model"][:12], str(folder / "set"))
+    assert judged.returncode == 0, judged.stderr
+    assert "are of orders from the time that the model was trained on" in judged.stderr
+
+
 def test_the_drift_of_the_promoted_model_is_watched(serving: Ridelog, trained: dict[str, Any]) -> None:
     of_model = f"SELECT feature FROM eta_drift WHERE model_digest = '{trained['model']}'"
     # A round begins with the process: the next one of a running process would be ten minutes later.
