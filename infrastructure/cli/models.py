@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,6 +106,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare what the serving model and the shadow answered with the hand-overs that followed."""
+    from domain.features.eta.packaged import model_of as packaged_model
     from infrastructure.eta_models.registry import ModelRegistry
     from infrastructure.eta_models.shadow_table import ShadowTable
 
@@ -113,23 +115,30 @@ def compare(
         digest = registry.roles().shadow if model is None else registry.digest_starting(model)
         if digest is None:
             raise UserError("no model is in shadow: name one that was, or run `models promote DIR --shadow`")
-        found = ShadowTable(backends.engine).compare(digest)
+        table = ShadowTable(backends.engine)
+        found, answers = table.compare(digest), table.count(digest)
     if as_json:
-        echo_json({"shadow": digest, "legs": [one._asdict() for one in found]})
+        echo_json({"shadow": digest, "answers": answers, "legs": [one._asdict() for one in found]})
         return
     if not found:
-        echo(f"no order that {digest[:12]} answered in shadow has been handed over yet")
+        if answers:
+            echo(f"{answers:,} answers of {digest[:12]} in shadow, of orders that are not handed over yet")
+        else:
+            echo(f"no answer of {digest[:12]} in shadow: it answers when clients ask for the ETA of an order")
         return
-    echo(
-        f"{'leg':16}{'answers':>9}{'orders':>8}{'serving MAE':>13}{'shadow MAE':>12}{'serving ≤ P90':>15}"
-        f"{'shadow ≤ P90':>14}{'apart':>8}{'outside':>9}"
-    )
-    for one in found:
+    for serving, legs in groupby(found, key=lambda one: one.serving_digest):
+        served = "the baseline" if packaged_model(serving) else serving[:12]
+        echo(f"shadow {digest[:12]} beside {served}, which served")
         echo(
-            f"{one.leg:16}{one.answers:9,}{one.orders:8,}{one.serving_mae_s:11.1f} s{one.shadow_mae_s:10.1f} s"
-            f"{one.serving_coverage_90:15.1%}{one.shadow_coverage_90:14.1%}{one.difference_s:6.1f} s"
-            f"{one.outside_training:9.1%}"
+            f"{'leg':16}{'answers':>9}{'orders':>8}{'serving MAE':>13}{'shadow MAE':>12}{'serving ≤ P90':>15}"
+            f"{'shadow ≤ P90':>14}{'apart':>8}{'outside':>9}"
         )
+        for one in legs:
+            echo(
+                f"{one.leg:16}{one.answers:9,}{one.orders:8,}{one.serving_mae_s:11.1f} s{one.shadow_mae_s:10.1f} s"
+                f"{one.serving_coverage_90:15.1%}{one.shadow_coverage_90:14.1%}{one.difference_s:6.1f} s"
+                f"{one.outside_training:9.1%}"
+            )
 
 
 def _digest(registry: ModelRegistry, model: str, by: str) -> str:

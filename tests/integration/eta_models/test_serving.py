@@ -182,7 +182,7 @@ def test_a_shadow_answers_beside_the_serving_model_and_is_compared_with_what_hap
     assert served["model"]["name"] == "baseline"
     world.shadow.flush()
     table = ShadowTable(world.backends.engine)
-    assert table.compare(quick) == []
+    assert (table.count(quick), table.compare(quick)) == (1, [])
     world.assign("one", "anna")
     world.pick_up("one")
     world.complete("one")
@@ -196,6 +196,32 @@ def test_a_shadow_answers_beside_the_serving_model_and_is_compared_with_what_hap
     assert overall.serving_mae_s - overall.shadow_mae_s == pytest.approx(overall.difference_s, abs=0.01)
     table.trim(0)
     assert table.compare(quick) == []
+
+
+def test_regression_a_shadow_is_compared_with_each_model_that_served_beside_it(
+    client: EtaClient, registry: ModelRegistry, models: ServedModels, world: EtaOnServers
+) -> None:
+    # One mean over both would say that neither is what it is.
+    quick = registry.add(QUICK, "ann")
+    registry.shadow(quick, "ann")
+    models.poll()
+    client.eta("one")
+    slow = registry.promote(registry.add(SLOW, "ann"), "ann").serving
+    models.poll()
+    client.eta("one")
+    world.shadow.flush()
+    world.assign("one", "anna")
+    world.pick_up("one")
+    world.complete("one")
+    world.fold(DELIVERIES)
+    found = ShadowTable(world.backends.engine).compare(quick)
+    baseline = packaged_baseline().digest
+    assert [(one.serving_digest, one.leg) for one in found] == [
+        *((slow, leg) for leg in ("all", "unassigned")),
+        *((baseline, leg) for leg in ("all", "unassigned")),
+    ]
+    assert [one.answers for one in found] == [1, 1, 1, 1]
+    assert found[0].serving_mae_s > found[2].serving_mae_s + 60.0
 
 
 def test_files_of_another_model_under_a_digest_are_not_served(registry: ModelRegistry, world: EtaOnServers) -> None:
