@@ -38,7 +38,10 @@ def split_by_time(rows: ModelRows, known_ms: Integers, validation_share: float, 
     test = rows.placed_ms >= test_ms
     for name, mask in (("training", training), ("validation", validation), ("test", test)):
         if not mask.any():
-            raise ValueError(f"no row is left for the {name}: the training set has {len(placed):,} finished orders")
+            raise ValueError(
+                f"no row is left for the {name}: {len(placed):,} finished orders are too few to split by time; make a "
+                "set of more orders, or of a longer time"
+            )
     return TimeSplit(training, validation, test, validation_ms, test_ms)
 
 
