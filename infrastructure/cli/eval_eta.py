@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from domain.features.eta.baseline import Baseline
     from domain.features.eta.learned.model import LearnedEta
     from infrastructure.eta_models.model_files import ModelManifest
+    from infrastructure.training_sets.eta_scores import Answers
     from infrastructure.training_sets.eta_set import EtaManifest
+    from infrastructure.training_sets.evaluate_eta import JudgedAnswers
+    from infrastructure.training_sets.model_pair import PairScores
     from infrastructure.training_sets.model_rows import Integers, ModelRows
 
 BASELINE = "baseline"
@@ -39,6 +42,9 @@ def eval_eta(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Adjust P50 and P90 by the ends that were known, as serving does.")
     ] = False,
+    beside: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Another model: the change in MAE, and how far the ETAs differ.")
+    ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,29 +56,76 @@ def eval_eta(
     """
     import msgspec
 
-    from infrastructure.training_sets.calibrated import calibrated
-    from infrastructure.training_sets.evaluate_eta import answers_of, evaluation_of, lines
+    from infrastructure.training_sets.evaluate_eta import evaluation_of, lines
+    from infrastructure.training_sets.model_pair import pair_lines
 
     from_ms, until_ms = optional_time("--placed-from", placed_from), optional_time("--placed-to", placed_to)
-    judged, manifest = _model(model, data_dir)
-    rows, of_set = _rows(training_set, judged)
-    chosen = rows.placed_ms >= (from_ms or 0)
-    if until_ms is not None:
-        chosen &= rows.placed_ms < until_ms
-    of_all = answers_of(judged, rows)
-    answered, uncalibrated = of_all.of(chosen), None
-    if calibrate:
-        adjusted = calibrated(rows, of_all.answers, rows.end_known_ms(of_set.axis), chosen)
-        uncalibrated, answered = answered.answers, msgspec.structs.replace(answered, answers=adjusted)
-    _warn_of_trained_orders(manifest, of_set.log_id, rows.placed_ms[chosen])
+    choice = _Choice(training_set, from_ms, until_ms, calibrate, by_order, data_dir)
+    one = _answered(model, choice)
+    other = None if beside is None else _answered(beside, choice)
     try:
-        found = evaluation_of(judged, rows.of(chosen), answered, by_order=by_order, uncalibrated=uncalibrated)
+        found = evaluation_of(one.model, one.rows, one.judged, by_order=by_order, uncalibrated=one.uncalibrated)
+        pair = None if other is None else _pair(one, other, choice)
     except ValueError as error:
         raise UserError(f"{training_set} judges no model: {error}") from error
     if as_json:
-        echo(msgspec.json.encode(found))
+        echo(msgspec.json.encode(found if pair is None else {**msgspec.to_builtins(found), "beside": pair}))
     else:
-        echo_lines(lines(found))
+        echo_lines([*lines(found), *([] if pair is None else pair_lines(pair))])
+
+
+class _Choice(NamedTuple):
+    """What every model of one command is asked. ``from_ms``, ``until_ms``: when its orders were placed, epoch ms."""
+
+    folder: Path
+    from_ms: int | None
+    until_ms: int | None
+    calibrate: bool
+    by_order: bool
+    data_dir: Path | None
+
+
+class _Answered(NamedTuple):
+    """The chosen rows as a model sees them, and its answers to them."""
+
+    model: LearnedEta | Baseline
+    rows: ModelRows
+    judged: JudgedAnswers
+    uncalibrated: Answers | None
+
+
+def _answered(name: str, choice: _Choice) -> _Answered:
+    import msgspec
+
+    from infrastructure.training_sets.calibrated import calibrated
+    from infrastructure.training_sets.evaluate_eta import answers_of
+
+    model, manifest = _model(name, choice.data_dir)
+    rows, of_set = _rows(choice.folder, model)
+    chosen = rows.placed_ms >= (choice.from_ms or 0)
+    if choice.until_ms is not None:
+        chosen &= rows.placed_ms < choice.until_ms
+    of_all = answers_of(model, rows)
+    judged, uncalibrated = of_all.of(chosen), None
+    if choice.calibrate:
+        adjusted = calibrated(rows, of_all.answers, rows.end_known_ms(of_set.axis), chosen)
+        uncalibrated, judged = judged.answers, msgspec.structs.replace(judged, answers=adjusted)
+    _warn_of_trained_orders(model.digest, manifest, of_set.log_id, rows.placed_ms[chosen])
+    return _Answered(model, rows.of(chosen), judged, uncalibrated)
+
+
+def _pair(one: _Answered, other: _Answered, choice: _Choice) -> PairScores:
+    """Raises ValueError without rows. The rows of both are in the order of the set."""
+    from infrastructure.training_sets.eta_scores import Truth
+    from infrastructure.training_sets.evaluate_eta import first_of_each_order
+    from infrastructure.training_sets.model_pair import pair_scores
+
+    rows, answers, others = one.rows, one.judged.answers, other.judged.answers
+    if choice.by_order:
+        first = first_of_each_order(rows)
+        rows, answers, others = rows.of(first), answers.of(first), others.of(first)
+    truth = Truth(rows.label_s, rows.at_ms, rows.orders)
+    return pair_scores(other.model.name, other.model.digest, answers, others, truth)
 
 
 def _model(name: str, data_dir: Path | None) -> tuple[LearnedEta | Baseline, ModelManifest | None]:
@@ -122,7 +175,7 @@ def _rows(folder: Path, model: LearnedEta | Baseline) -> tuple[ModelRows, EtaMan
     return model_rows(whole.rows(), model.baseline, model.spec.cities, model.spec.places), whole.manifest
 
 
-def _warn_of_trained_orders(manifest: ModelManifest | None, log_id: str, placed_ms: Integers) -> None:
+def _warn_of_trained_orders(digest: str, manifest: ModelManifest | None, log_id: str, placed_ms: Integers) -> None:
     """Errors on orders that a model was trained on look smaller than they will be."""
     if manifest is None:
         return
@@ -132,7 +185,8 @@ def _warn_of_trained_orders(manifest: ModelManifest | None, log_id: str, placed_
     seen = int((placed_ms <= until_ms).sum())
     if seen:
         echo(
-            f"warning: {seen:,} of {len(placed_ms):,} rows are of orders from the time that the model was trained on, "
+            f"warning: {seen:,} of {len(placed_ms):,} rows are of orders from the time that the model was trained on "
+            f"({digest[:12]}), "
             f"so errors look too small: judge later ones with --placed-from {until_ms + 1}, or train with --known-by",
             err=True,
         )

@@ -143,8 +143,8 @@ def group_scores(answers: Answers, truth: Truth, names: dict[str, list[str]], ke
     return lines
 
 
-def clustered_error(below: NDArray[np.bool_], orders: Integers, level: float) -> float:
-    """The standard error of a share whose expectation is ``level``, where the rows of an order hang together."""
+def clustered_error(below: NDArray[np.bool_] | Floats, orders: Integers, level: float) -> float:
+    """The standard error of a mean whose expectation is ``level``, where the rows of an order hang together."""
     _, index = np.unique(orders, return_inverse=True)
     sums = np.bincount(index.reshape(-1), weights=below - level)
     return float(np.sqrt((sums**2).sum()) / len(below))

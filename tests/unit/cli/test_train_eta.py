@@ -74,6 +74,20 @@ def test_a_model_is_judged_on_orders_that_it_was_not_trained_on(folder: Path) ->
     assert "300 of 600 rows are of orders from the time that the model was trained on" in every.stderr
 
 
+def test_a_model_is_judged_beside_another_one_on_the_same_rows(folder: Path) -> None:
+    judge = ["eval-eta", "model", "set", "--by-order", "--calibrate", "--beside", "baseline"]
+    found = json.loads(run_here([*judge, "--json"], {}, folder).stdout)
+    beside = found["beside"]
+    assert (beside["model"], beside["rows"], beside["orders"]) == ("baseline", 300, 300)
+    assert beside["mae_s"] == found["all"]["model"]["mae_s"]
+    other = json.loads(run_here(["eval-eta", "baseline", *judge[2:5], "--json"], {}, folder).stdout)
+    assert beside["other_mae_s"] == other["all"]["model"]["mae_s"]
+    assert beside["change_s"] == pytest.approx(beside["mae_s"] - beside["other_mae_s"])
+    assert beside["change_s"] < -3.0 * beside["standard_error_s"]
+    printed = run_here(judge, {}, folder).stdout
+    assert f"change {beside['change_s']:+.1f} s, standard error {beside['standard_error_s']:.1f} s" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
