@@ -10,12 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.support.waiting import eventually
-from tests.support.web.browser import chromium, until
+from tests.support.web.browser import chromium, opened, until
 from tests.support.web.images import png_of, share_of
-from tests.support.web.page import NO_BROWSER, TOKEN, city_with_tokens, ride, signed_in, wait_on_map
+from tests.support.web.page import NO_BROWSER, TOKEN, ride, sign_in, signed_in, url_of, wait_on_map
 from tests.support.web.pictures import picture
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
@@ -94,12 +94,32 @@ def test_tiles_appear_with_the_setting_and_say_whose_they_are(chrome: Browser, t
         assert {referer for _, referer in server.asked} == {f"{city.info.http_url.rstrip('/')}/"}
 
 
-def test_without_the_setting_no_tile_is_asked_for(chrome: Browser, tmp_path: Path) -> None:
+def test_without_the_setting_no_tile_is_asked_for(chrome: Browser, city: Ridelog) -> None:
     """Given no setting, when the page shows a rider, then it has asked this server alone (``signed_in`` checks)."""
-    with city_with_tokens(tmp_path / "data") as city:
-        assert city.http.get("/map").json() == {"tiles": None, "attribution": ""}
-        ride(city, "anna")
-        with signed_in(chrome, city) as page:
-            wait_on_map(page, "anna")
-            expect(page.locator(".attribution")).to_have_count(0)
-            assert page.evaluate("window.ridelogMap.tilesLoaded") == 0
+    assert city.http.get("/map").json() == {"tiles": None, "attribution": ""}
+    ride(city, "anna")
+    with signed_in(chrome, city) as page:
+        wait_on_map(page, "anna")
+        expect(page.locator(".attribution")).to_have_count(0)
+        assert page.evaluate("window.ridelogMap.tilesLoaded") == 0
+
+
+def test_a_server_that_starts_while_the_page_asks_for_its_tiles_is_asked_again(chrome: Browser, city: Ridelog) -> None:
+    """Regression: the page asked once, and had no tiles until a reload."""
+    ride(city, "ben")
+    failures = iter((503, 503))
+
+    def answer(route: Route) -> None:
+        if (status := next(failures, None)) is not None:
+            route.fulfill(status=status, json={"code": "starting", "detail": "the server starts"})
+        else:
+            route.fulfill(json={"tiles": f"{url_of(city)}/t/{{z}}/{{x}}/{{y}}.png", "attribution": "late tiles"})
+
+    with opened(chrome, url_of(city)) as page:
+        page.route("**/map", answer)
+        page.route("**/t/**", lambda route: route.fulfill(body=png_of(COLOUR, 256, 256), content_type="image/png"))
+        sign_in(page)
+        wait_on_map(page, "ben")
+        expect(page.locator(".attribution")).to_have_text("late tiles")
+        until(page, "() => window.ridelogMap.tilesLoaded > 0")
+        assert next(failures, None) is None

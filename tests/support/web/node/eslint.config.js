@@ -5,7 +5,7 @@ import js from "@eslint/js";
 const BROWSER = [
   "AbortController", "Element", "HTMLButtonElement", "HTMLCanvasElement", "HTMLDetailsElement", "HTMLElement",
   "Intl", "ResizeObserver", "TextDecoder", "URLSearchParams", "clearTimeout", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "history",
-  "location", "performance", "reportError", "requestAnimationFrame", "setTimeout", "window",
+  "location", "navigator", "performance", "reportError", "requestAnimationFrame", "setTimeout", "window",
 ];
 
 export default [
@@ -43,5 +43,5 @@ export default [
         { object: "document", property: "write", message: "Ids are text, never HTML." }],
     },
   },
-  { files: ["tests/**"], languageOptions: { globals: { process: "readonly" } } },
+  { files: ["tests/**"], languageOptions: { globals: { DOMException: "readonly", process: "readonly", setImmediate: "readonly" } } },
 ];
