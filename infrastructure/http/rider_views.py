@@ -1,4 +1,4 @@
-"""Riders and orders for the map: where all are, the window behind a speed, the track, and which orders were open."""
+"""Riders for the map: where all are, the window behind a speed, and the track."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIType
 from litestar.params import FromPath, Parameter
 
-from domain.features.delivery_row import DeliveryRow
 from domain.features.speed.window import SpeedState
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.hot_route import ReadyAnswer
 from infrastructure.http.paging import whole_number
 from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of, in_thread
 from infrastructure.redis.state_reader import FoundState, ReadModelUnavailable, StateReader
-from infrastructure.replay.orders_then import OrdersThen
 from infrastructure.replay.past_reads import PastKeys
 from infrastructure.replay.rider_places import RiderPlaces
 from infrastructure.replay.rider_tracks import MAX_TRACK_EVENTS, RiderTracks
@@ -54,13 +52,12 @@ class RiderViews(NamedTuple):
     past: PastKeys[SpeedState]
     places: RiderPlaces
     tracks: RiderTracks
-    orders: OrdersThen
     limits: ViewLimits
 
 
 def rider_view_routes(views: RiderViews) -> list[HTTPRouteHandler]:
-    """``/riders``, ``/orders``, ``/riders/{rider_id}/window`` and ``/riders/{rider_id}/track``."""
-    return [_riders(views), _orders(views), _window(views), _track(views)]
+    """``/riders``, ``/riders/{rider_id}/window`` and ``/riders/{rider_id}/track``."""
+    return [_riders(views), _window(views), _track(views)]
 
 
 def _riders(views: RiderViews) -> HTTPRouteHandler:
@@ -90,49 +87,6 @@ def _riders(views: RiderViews) -> HTTPRouteHandler:
         return ReadyAnswer(body_of(body), {})
 
     return get_riders
-
-
-def _orders(views: RiderViews) -> HTTPRouteHandler:
-    @get(
-        "/orders",
-        media_type=MediaType.JSON,
-        opt=_READ,
-        summary="Which orders were open at an instant",
-        responses=errors(400, 422, 503),
-        tags=["deliveries"],
-    )
-    async def get_orders(at: At = None, axis: OnAxis = None, position: AtPosition = None) -> Response[dict[str, Any]]:
-        """The orders that were open then, of those placed in the three hours before, each in its stage of then.
-
-        Only events that count as of then are folded: on the axis known, a step that a phone reported later is not in
-        it. `{items: [{order_id, status, rider_id, restaurant, customer, placed_at_ms, promised_seconds, version,
-        position}], at_ms, position, more}`, at most 2,000, the newest; `more` says that there may be others.
-        """
-        when = as_of(at, axis, position) or AsOf.happened(now_ms())
-        then = await _then(when, partial(views.orders.at, when))
-        body = {
-            "items": [_order(one.order_id, one.row) for one in then.orders],
-            "at_ms": then.horizon.at_ms,
-            "position": then.horizon.position,
-            "more": then.more,
-        }
-        return ReadyAnswer(body_of(body), {})
-
-    return get_orders
-
-
-def _order(order_id: str, row: DeliveryRow) -> dict[str, Any]:
-    return {
-        "order_id": order_id,
-        "status": row.status,
-        "rider_id": row.rider_id,
-        "restaurant": {"latitude": row.restaurant_latitude, "longitude": row.restaurant_longitude},
-        "customer": {"latitude": row.customer_latitude, "longitude": row.customer_longitude},
-        "placed_at_ms": row.placed_at_ms,
-        "promised_seconds": row.promised_seconds,
-        "version": row.version,
-        "position": row.position,
-    }
 
 
 def _window(views: RiderViews) -> HTTPRouteHandler:

@@ -41,6 +41,7 @@ from infrastructure.http.live import live_route
 from infrastructure.http.live_feed import LiveFeed
 from infrastructure.http.metrics_refresh import refresher
 from infrastructure.http.models import ModelReads, models_router
+from infrastructure.http.order_views import order_view_routes
 from infrastructure.http.outcomes import outcomes_router
 from infrastructure.http.parked import parked_router
 from infrastructure.http.payouts import payout_routes
@@ -203,6 +204,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
                     parked_router(BackendsParkedDesk(backends)),
                     verdicts_route(Verdicts(partial(current_verdicts, reader, settings.city_snapshots_keep, loaded))),
                     *rider_view_routes(_rider_views(backends, speeds)),
+                    *order_view_routes(OrdersThen(reader, decode)),
                     analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                     *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
                     models_router(ModelReads(registry)),
@@ -231,7 +233,6 @@ def _rider_views(backends: Backends, speeds: StateReader) -> RiderViews:
         PastKeys(reader, SPEED, decode, settings.replay_http_events),
         RiderPlaces(reader, decode),
         RiderTracks(reader, decode, settings.replay_http_events),
-        OrdersThen(reader, decode),
         ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms),
     )
 

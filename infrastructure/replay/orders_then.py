@@ -1,4 +1,4 @@
-"""Which orders were open at a past instant, and in which stage, by the fold that serves them. Blocks; safe to share."""
+"""Orders as of a past instant: which were open, and their stages, by the fold that serves. Blocks; safe to share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.postgres.errors import unavailable_as_port_error
 from projections.core.fold import Decode
 from projections.replay.as_of import AsOf, Horizon
+from projections.replay.key_replay import TooLong
 from read_models.deliveries import queries
 from read_models.generations import BY_INDEX
 
@@ -58,6 +59,13 @@ class OrdersThenFound(NamedTuple):
     more: bool
 
 
+class OrderThenFound(NamedTuple):
+    """An order as of ``horizon``, also one that was over. ``row`` None: its placing does not count as of then."""
+
+    horizon: Horizon
+    row: DeliveryRow | None
+
+
 class OrdersThen:
     """Folds the events of orders that the read model of deliveries knows, which a lag of that projection delays."""
 
@@ -86,6 +94,19 @@ class OrdersThen:
                         found.append(OrderThen(name, state))
         return OrdersThenFound(horizon, found, is_cut)
 
+    def one(self, order_id: str, as_of: AsOf) -> OrderThenFound:
+        """The order by the same fold, from its events alone: no lag delays it, and it may be older than MAX_OPEN.
+
+        Raises TooLong for more than MAX_ORDER_EVENTS events, Unresolvable, PortUnavailable.
+        """
+        horizon = self._archive.horizon(as_of)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            rows = [row for _, found in self._events(connection, [order_id], horizon) for row in found]
+        if len(rows) > MAX_ORDER_EVENTS:
+            raise TooLong(f"the order has more than {MAX_ORDER_EVENTS} events by then")
+        state = self._state(order_id, rows, horizon.happened_by_ms)
+        return OrderThenFound(horizon, state if _is_placed(state) else None)
+
     @staticmethod
     def _events(connection: Connection, names: Sequence[str], horizon: Horizon) -> Iterator[tuple[str, list[Row[Any]]]]:
         aggregates = [str(aggregate_id(queries.STREAM, name)) for name in names]
@@ -110,6 +131,10 @@ class OrdersThen:
         return state
 
 
-def _is_open(row: DeliveryRow) -> bool:
+def _is_placed(row: DeliveryRow) -> bool:
     # Without its first event it has no place: by event time, a step may have happened before the placing.
-    return row.placed_at_ms > 0 and row.status not in _OVER
+    return row.placed_at_ms > 0
+
+
+def _is_open(row: DeliveryRow) -> bool:
+    return _is_placed(row) and row.status not in _OVER

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium, until
 from tests.support.web.page import NO_BROWSER, find, on_map, ride, signed_in, wait_on_map
+from tests.support.web.pictures import picture
 from tests.support.worlds.ridelog import Ridelog
 
 STAGE = "id => window.ridelogMap.orders.find(one => one.id === id)?.status"
@@ -56,17 +57,28 @@ def local_time(page: Page, ms: int) -> str:
     return str(page.evaluate(text, ms))
 
 
-def test_an_order_that_was_picked_up_before_it_was_known_is_listed(chrome: Browser, city: Ridelog) -> None:
-    """Given a pick-up that a phone reported after an instant, then its order differs by the stage of each axis."""
+def reported_late(city: Ridelog, order: str) -> int:
+    """An order that was picked up before an instant, which its phone reported after it. Returns the instant."""
     place = {"latitude": 41.39, "longitude": 2.17}
-    body = {"order_id": "offline", "restaurant": place, "customer": place, "time_zone": "UTC", "currency": "EUR"}
+    body = {"order_id": order, "restaurant": place, "customer": place, "time_zone": "UTC", "currency": "EUR"}
     assert city.http.post("/deliveries", json=body).status_code == 201
-    assert city.http.post("/deliveries/offline/assign", json={"rider_id": "offline rider"}).status_code == 200
+    assert city.http.post(f"/deliveries/{order}/assign", json={"rider_id": f"{order} rider"}).status_code == 200
     instant_ms = int(time.time() * 1000) + 1
     eventually(lambda: int(time.time() * 1000) > instant_ms, what="the instant has passed")
-    eventually(lambda: known_orders(city, instant_ms) == {"offline": "assigned"}, what="the read model has the order")
-    answer = city.http.post("/deliveries/offline/pickup", json={"at": instant_ms - 1})
+    eventually(lambda: known_stage(city, order, instant_ms) == "assigned", what="the order is in the read model")
+    answer = city.http.post(f"/deliveries/{order}/pickup", json={"at": instant_ms - 1})
     assert answer.status_code == 200, answer.text
+    return instant_ms
+
+
+def known_stage(city: Ridelog, order: str, at_ms: int) -> str | None:
+    items = city.http.get("/orders", params={"at": at_ms, "axis": "known"}).json()["items"]
+    return next((str(each["status"]) for each in items if each["order_id"] == order), None)
+
+
+def test_an_order_that_was_picked_up_before_it_was_known_is_listed(chrome: Browser, city: Ridelog) -> None:
+    """Given a pick-up that a phone reported after an instant, then its order differs by the stage of each axis."""
+    instant_ms = reported_late(city, "offline")
     with signed_in(chrome, city, f"/?at={instant_ms}&axis=known") as page:
         # Before its first answer the page may still be asking for the token, and keys do nothing.
         until(page, "() => window.ridelogMap.orders.length > 0")
@@ -81,7 +93,24 @@ def test_an_order_that_was_picked_up_before_it_was_known_is_listed(chrome: Brows
         expect(page.locator(".differences")).to_contain_text("Now is the same on each axis")
 
 
-def known_orders(city: Ridelog, at_ms: int) -> dict[str, str]:
-    """The orders that were known to be open, as far as the read model has them."""
-    items = city.http.get("/orders", params={"at": at_ms, "axis": "known"}).json()["items"]
-    return {each["order_id"]: each["status"] for each in items}
+def test_the_panel_of_an_order_shows_the_stage_of_the_map_on_each_axis(chrome: Browser, city: Ridelog) -> None:
+    """Regression: the panel took the stages from their times, which are known later than the instant."""
+    instant_ms = reported_late(city, "in panel")
+    with signed_in(chrome, city, f"/?at={instant_ms}&axis=known&order=in+panel") as page:
+        status = page.locator(".facts .badge").first
+        picked_up = page.locator(".stages li", has_text="picked up")
+        expect(status).to_have_text("assigned")
+        expect(picked_up).to_have_class("later")
+        assert page.evaluate(STAGE, "in panel") == "assigned"
+        picture(page, "order-known-then")
+        page.get_by_role("combobox", name="Axis").select_option("event")
+        expect(status).to_have_text("picked up")
+        expect(picked_up).to_have_class("done")
+        until(page, f"id => ({STAGE})(id) === 'picked_up'", "in panel")
+        page.get_by_role("combobox", name="Axis").select_option("known")
+        page.get_by_label("Go to").fill(local_time(page, instant_ms - 3_600_000))
+        expect(status).to_have_text("not known yet")
+        expect(page.locator(".stages li.done")).to_have_count(0)
+        until(page, f"id => ({STAGE})(id) === undefined", "in panel")
+        page.get_by_role("button", name="Now").click()
+        expect(status).to_have_text("picked up")

@@ -60,27 +60,3 @@ export function asOf(place) {
   const at = Math.round(place.at);
   return place.axis === "position" ? `position=${at}` : `at=${at}&axis=${place.axis}`;
 }
-
-/** The status that an order had at an instant, by the times of its stages; null if it was not placed then or had
- * ended. @param {any} order @param {number} ms */
-export function statusAt(order, ms) {
-  if (order.placed_at_ms > ms) return null;
-  for (const ended of ["cancelled_at_ms", "completed_at_ms"]) {
-    if (order[ended] !== null && order[ended] <= ms) return null;
-  }
-  const stages = [
-    ["arrived_at_ms", "arrived"],
-    ["picked_up_at_ms", "picked_up"],
-    ["assigned_at_ms", "assigned"],
-  ];
-  for (const [field, status] of stages) if (order[field] !== null && order[field] <= ms) return status;
-  return "placed";
-}
-
-/** The stage of an order at an instant of the past: what its events say as of then, where the map shows it. Of an order
- * that it does not show, only the times of the stages are known, which may have been reported later.
- * @param {any} order @param {any[]} shown the orders of the map @param {number} ms @returns {string} */
-export function statusThen(order, shown, ms) {
-  const then = shown.find((one) => one.order_id === order.order_id);
-  return then?.status ?? statusAt(order, ms) ?? order.status;
-}

@@ -9,6 +9,7 @@ import pytest
 
 from domain.deliveries.commands import Assign, Cancel, Complete, DeliveryCommand, PickUp, PlaceOrder, Unassign
 from domain.deliveries.values import Coordinates
+from domain.features.delivery_row import DeliveryRow
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.postgres.projection_sink import PostgresSink
@@ -18,6 +19,7 @@ from infrastructure.timestamps import now_ms
 from projections.deliveries import DELIVERIES
 from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
+from projections.replay.key_replay import TooLong
 
 HERE = Coordinates(52.5, 13.4)
 
@@ -28,6 +30,7 @@ class Orders:
     def __init__(self, backends: Backends) -> None:
         self.backends = backends
         self.start_ms = now_ms() - 3_600_000
+        self.then = OrdersThen(backends.engine, backends.decode)
         backends.generations.first(DELIVERIES)
 
     def send(self, kind: type[DeliveryCommand], order: str, received_s: int, at_s: int | None = None, **f: Any) -> int:
@@ -51,7 +54,10 @@ class Orders:
         """The answer, after the projection of deliveries has followed the log."""
         sink = PostgresSink(self.backends.sink_engine, DELIVERIES, 1)
         CatchUp(DELIVERIES, self.backends.log, sink, self.backends.decode, range(SHARDS)).run()
-        return OrdersThen(self.backends.engine, self.backends.decode).at(as_of)
+        return self.then.at(as_of)
+
+    def one(self, order_id: str, as_of: AsOf) -> DeliveryRow | None:
+        return self.then.one(order_id, as_of).row
 
     def happened(self, after_s: int) -> AsOf:
         return AsOf.happened(self.start_ms + after_s * 1_000)
@@ -89,6 +95,32 @@ def test_a_step_that_was_reported_late_has_happened_but_was_not_known(orders: Or
     assert orders.at(AsOf.at_position(known)) == {"a": ("assigned", "anna")}
 
 
+def test_one_order_has_the_stage_that_the_map_shows_on_each_axis_and_after_its_end(orders: Orders) -> None:
+    """Given a pick-up that was reported late, when one order is read, then by the events that count, as all are."""
+    orders.place("a", 10)
+    known = orders.send(Assign, "a", 20, rider_id="anna")
+    orders.send(PickUp, "a", 90, at_s=30)
+    orders.send(Complete, "a", 100)
+    pasts = [orders.happened(25), orders.happened(50), AsOf.at_position(known), orders.happened(5 * 3_600)]
+    found = [orders.one("a", past) for past in pasts]
+    stages = [None if row is None else (row.status, row.picked_up_at_ms is not None) for row in found]
+    assert stages == [("assigned", False), ("picked_up", True), ("assigned", False), ("completed", True)]
+    for past, row in zip(pasts[:3], found[:3], strict=True):
+        assert row is not None
+        assert orders.at(past) == {"a": (row.status, row.rider_id)}
+
+
+def test_an_order_is_unknown_before_it_was_placed_and_one_of_no_event_always(orders: Orders) -> None:
+    orders.place("a", 10)
+    asked = [
+        ("a", orders.happened(5)),
+        ("a", AsOf.at_position(0)),
+        ("b", orders.happened(50)),
+        ("\0", orders.happened(50)),
+    ]
+    assert [orders.one(order, past) for order, past in asked] == [None] * 4
+
+
 def test_orders_of_long_ago_are_not_shown(orders: Orders) -> None:
     orders.place("a", 10)
     assert orders.at(orders.happened(3 * 3_600)) == {"a": ("placed", None)}
@@ -104,3 +136,5 @@ def test_regression_an_order_of_more_events_than_are_read_is_left_out_and_said_t
     orders.send(Cancel, "a", 3_000, reason="lost")
     found = orders.found(orders.happened(3_500))
     assert ([one.order_id for one in found.orders], found.more) == (["b"], True)
+    with pytest.raises(TooLong, match="more than 100 events"):
+        orders.one("a", orders.happened(3_500))

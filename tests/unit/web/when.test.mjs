@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { asOf, convert, parsePlace, placeQuery, played, statusAt, statusThen } from "../../../infrastructure/http/web/when.js";
+import { asOf, convert, parsePlace, placeQuery, played } from "../../../infrastructure/http/web/when.js";
 
 const NOW = { axis: "event", at: null, panel: null };
 const PANELS = ["rider", "order", "keys"];
@@ -29,11 +29,6 @@ test("reads name the instant and the axis, or nothing for now", () => {
   assert.equal(asOf({ ...NOW, at: 7, axis: "position" }), "position=7");
 });
 
-test("an order has the status of its latest stage at that instant, and is gone before and after its life", () => {
-  const order = { placed_at_ms: 10, assigned_at_ms: 20, picked_up_at_ms: 30, arrived_at_ms: null, completed_at_ms: 50, cancelled_at_ms: null };
-  assert.deepEqual([9, 10, 25, 30, 49, 50].map((ms) => statusAt(order, ms)), [null, "placed", "assigned", "picked_up", "picked_up", null]);
-});
-
 test("an address with a panel that there is not, or with two, has none or the first that is listed", () => {
   assert.equal(parsePlace("?other=1", PANELS).panel, null);
   assert.deepEqual(parsePlace("?order=1&rider=2", PANELS).panel, { name: "rider", id: "2" });
@@ -53,11 +48,4 @@ test("an instant keeps its moment on another axis", () => {
   assert.deepEqual(convert({ ...NOW, at: 5000 }, "position", { ms: 5000, position: null }, 90), { axis: "position", at: 90 });
   assert.deepEqual(convert({ ...NOW, axis: "position", at: 42 }, "known", shown, 90), { axis: "known", at: 5000 });
   assert.deepEqual(convert(NOW, "known", shown, 90), { axis: "known" });
-});
-
-test("an order's stage of then is the one that the map shows, whatever was reported later", () => {
-  const order = { order_id: "o", placed_at_ms: 10, assigned_at_ms: 20, picked_up_at_ms: 30, arrived_at_ms: null, completed_at_ms: 50, cancelled_at_ms: null, status: "completed" };
-  assert.equal(statusThen(order, [{ order_id: "o", status: "assigned" }], 40), "assigned");
-  assert.equal(statusThen(order, [{ order_id: "other", status: "assigned" }], 40), "picked_up");
-  assert.equal(statusThen(order, [], 60), "completed");
 });

@@ -7,20 +7,32 @@ import * as text from "../format.js";
 import { useReading } from "../hooks.js";
 import { Answers, answersOnRecord } from "../lineage/answers.js";
 import { eventWords } from "../lineage/links.js";
-import { asOf, statusThen } from "../when.js";
+import { asOf } from "../when.js";
+import { stagesOf } from "./order_stages.js";
 import { Fact, Id, Problem } from "./parts.js";
 
 const MAX_ETA_POINTS = 900;
 
-const STAGES = [
-  ["placed_at_ms", "placed"], ["assigned_at_ms", "assigned"], ["picked_up_at_ms", "picked up"],
-  ["arrived_at_ms", "arrived"], ["completed_at_ms", "completed"], ["cancelled_at_ms", "cancelled"],
-];
+/** The code of an order whose placing does not count as of then, and what is said of its stage. */
+const UNKNOWN = "unknown_delivery";
+/** @type {Record<string, string>} */
+const NOT_YET = { event: "not placed yet", known: "not known yet", position: "not known yet" };
+
+/** The order as of the place; null for now. @param {string} id @param {import("../when.js").Place} place
+ * @param {AbortSignal} signal @returns {Promise<{axis: string, order: any} | null>} */
+async function readThen(id, place, signal) {
+  if (place.at === null) return null;
+  const { order } = await request(address(`orders/${segment(id)}`, asOf(place)), { signal });
+  return { axis: place.axis, order };
+}
 
 /** @param {{id: string, page: import("./registry.js").PageContext}} props */
 function OrderView({ id, page }) {
   const { place, live, theme, shownMs: atMs } = page;
   const order = useReading(`o ${id}`, live, (signal) => request(`deliveries/${segment(id)}`, { signal }));
+  // By the fold of its events that count as of then, as on the map. The times of the stages as they are known now would
+  // show a step that was reported later (test_the_panel_of_an_order_shows_the_stage_of_the_map_on_each_axis).
+  const past = useReading(`t ${id} ${asOf(place)}`, false, (signal) => readThen(id, place, signal));
   const events = useReading(`e ${id} ${order.data?.version ?? 0}`, false, (signal) =>
     request(address("events", `key=${segment(id)}`, "stream=Delivery", "limit=100"), { signal }));
   const etaAt = place.axis === "event" && !live ? `at=${Math.round(atMs)}` : asOf(place);
@@ -43,6 +55,8 @@ function OrderView({ id, page }) {
     [found, events.data, eta.data, record.data],
   );
   if (!found) return html`<${Problem} problem=${order.problem} />`;
+  const then = live ? found : past.data?.axis === place.axis ? past.data.order : null;
+  const isPlaced = past.problem?.code !== UNKNOWN;
   const zone = found.time_zone;
   const took = found.completed_at_ms === null ? null : (found.completed_at_ms - found.placed_at_ms) / 60_000;
   const lines = [];
@@ -51,14 +65,15 @@ function OrderView({ id, page }) {
   const over = eta.problem?.code === "delivery_over";
   return html`
     <dl class="facts">
-      <${Fact} name="status" value=${html`<span class="badge fresh">${text.words(live ? found.status : statusThen(found, page.orders, atMs))}</span>`} />
+      <${Fact} name="status" value=${html`<span class="badge fresh">${then ? text.words(then.status) : isPlaced ? "…" : NOT_YET[place.axis]}</span>`} />
       <${Fact} name="hand-over" value=${over || !eta.data ? "–" : `in ${text.duration(eta.data.p50_seconds)}`} title="median" />
       <${Fact} name="9 of 10 by" value=${over || !eta.data ? "–" : text.clock(eta.data.at_ms + eta.data.p90_seconds * 1000, zone)} title="90 % quantile" />
       <${Fact} name="promised" value=${found.promised_seconds === null ? "–" : text.clock(found.placed_at_ms + found.promised_seconds * 1000, zone)} />
     </dl>
+    ${past.problem && isPlaced && html`<${Problem} problem=${past.problem} />`}
     ${eta.problem && !over && html`<${Problem} problem=${eta.problem} />`}
     ${!over && eta.data?.because.length > 0 && html`<p class="because">because ${eta.data.because.map((/** @type {string} */ code) => html`<span class="badge stale" key=${code}>${text.words(code)}</span> `)}</p>`}
-    ${found.rider_id !== null && html`<p>carried by <button class="link" onClick=${() => page.find("rider", found.rider_id)}><${Id} id=${found.rider_id} /></button></p>`}
+    ${(then?.rider_id ?? null) !== null && html`<p>carried by <button class="link" onClick=${() => page.find("rider", then.rider_id)}><${Id} id=${then.rider_id} /></button></p>`}
     <h3>Minutes from order to hand-over, as foreseen</h3>
     <${Chart} label="The ETA along the order's life, P50 to P90" data=${data} unit="min" theme=${theme} lines=${lines} band=${[2, 1]}
       marker=${live ? null : atMs / 1000}
@@ -68,10 +83,10 @@ function OrderView({ id, page }) {
       ]} />
     ${record.data && html`<${Answers} answers=${recorded} more=${record.data.more} zone=${zone} page=${page} />`}
     <h3>Stages <small>${zone}</small></h3>
-    <ol class="stages">${STAGES.filter(([field]) => found[field] !== null).map(([field, name]) => html`
-      <li key=${field} class=${found[field] <= atMs ? "done" : "later"}>
-        <span>${name}</span> <time>${text.clock(found[field], zone)}</time>
-        <small>${field === "placed_at_ms" ? text.day(found[field]) : `+${text.duration((found[field] - found.placed_at_ms) / 1000)}`}</small>
+    <ol class="stages">${stagesOf(found, then).map(({ field, name, ms, isDone }) => html`
+      <li key=${field} class=${isDone ? "done" : "later"}>
+        <span>${name}</span> <time>${text.clock(ms, zone)}</time>
+        <small>${field === "placed_at_ms" ? text.day(ms) : `+${text.duration((ms - found.placed_at_ms) / 1000)}`}</small>
       </li>`)}
     </ol>
     <details><summary>${text.count(events.data?.items.length)} events</summary>
