@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.waiting import eventually
-from tests.support.web.browser import PageProblems, chromium, opened
+from tests.support.web.browser import PageProblems, chromium, opened, until
 from tests.support.web.page import NO_BROWSER, find, ride, sign_in, signed_in, url_of, wait_on_map
+from tests.support.web.pictures import picture
 from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
+
+MAX_STREAMS = 3
 
 
 @contextmanager
 def another_tab(page: Page, city: Ridelog, path: str = "/") -> Iterator[Page]:
     """A second tab of the browser of ``page``. Raises AssertionError at the end for whatever it reported."""
     other = page.context.new_page()
+    other.set_default_timeout(60_000)
     problems = PageProblems(other, url_of(city), ())
     other.goto(url_of(city) + path)
     yield other
@@ -88,3 +92,44 @@ def test_another_tab_that_forgets_a_session_by_mistake_ends_none(chrome: Browser
             lambda: two.evaluate("window.ridelogMap.riders.get('kept').ms") == moved[-1], within_s=60, what="it moves"
         )
         expect(two.get_by_role("form", name="Sign in")).to_have_count(0)
+
+
+def test_seven_windows_leave_the_browser_connections_for_everything_else(chrome: Browser, city: Ridelog) -> None:
+    """Regression: each window held a stream, of six connections that a browser opens, and the seventh got no answer.
+
+    Given three windows with a stream, then the others read the map without one, and have one when a window closes.
+    """
+    ride(city, "seen by all")
+    with signed_in(chrome, city) as first, ExitStack() as opened_windows:
+        windows = [first]
+        for _ in range(6):
+            windows.append(opened_windows.enter_context(another_tab(first, city)))
+        for window in windows:
+            wait_on_map(window, "seen by all")
+        eventually(lambda: len(live_of(windows)) == MAX_STREAMS, within_s=60, what="three windows have a stream")
+        assert open_streams(city) == MAX_STREAMS
+        with_stream = live_of(windows)
+        without = [window for window in windows if window not in with_stream]
+        for window in without:
+            expect(window.locator(".link-state")).to_contain_text("read every 3 s, since 3 other windows have a stream")
+        moved = ride(city, "seen by all", latitude=41.43)
+        for window in windows:
+            until(window, "ms => window.ridelogMap.riders.get('seen by all').ms === ms", moved[-1])
+        find(without[0], "seen by all")
+        expect(without[0].locator(".pings.window tbody tr").first).to_be_visible()
+        picture(without[0], "seventh-window")
+        left = next(window for window in with_stream if window is not first)
+        left.goto("about:blank")
+        eventually(
+            lambda: live_of(without) != [], within_s=60, what="another window has the stream of the one that left"
+        )
+        assert open_streams(city) == MAX_STREAMS
+        first.get_by_role("button", name="Sign out").click()
+        for window in windows:
+            if window is not left:
+                asks_for_the_token(window)
+        eventually(lambda: open_streams(city) == 0, within_s=60, what="no stream outlives the session")
+
+
+def live_of(windows: list[Page]) -> list[Page]:
+    return [window for window in windows if window.locator(".link-state").inner_text() == "live"]

@@ -1,8 +1,11 @@
-// Follows `GET /live`: connects again whenever the stream ends, stops, or sends what cannot be read.
+// Follows `GET /live`: connects again whenever the stream ends, stops, or sends what cannot be read. A window without a
+// seat reads the map as a whole instead, every few seconds, and has a stream as soon as a seat is free.
 
 import { ApiProblem, readBody, request } from "./api.js";
 import { EventParser } from "./event_stream.js";
 import { clock } from "./format.js";
+import { isDenial, retryMs } from "./retry.js";
+import { MAX_STREAMS, StreamSeat } from "./stream_seats.js";
 import { onWake } from "./wake.js";
 
 /** The server sends a comment after so long without news. */
@@ -10,10 +13,11 @@ const HEARTBEAT_MS = 15_000;
 /** A stream without a byte for longer has stopped, although its connection may stay open for hours. */
 const SILENT_MS = 20_000;
 const WATCH_MS = 1000;
-const FIRST_RETRY_MS = 1000;
-const MAX_RETRY_MS = 15_000;
-/** A browser opens six connections to a server, and a stream takes one: tabs that are not seen give theirs back. */
+/** A stream is for those who look: tabs that are not seen give theirs back. */
 const HIDDEN_MS = 30_000;
+/** How often a window without a seat reads the map. */
+const SEATLESS_MS = 3000;
+const SEATLESS = `read every ${SEATLESS_MS / 1000} s, since ${MAX_STREAMS} other windows have a stream`;
 export const LIVE = "live";
 
 /** @param {any} found of a message, or of a read of the whole map @returns {any} @throws {SyntaxError} if it is neither */
@@ -34,6 +38,7 @@ export class LiveStream {
   #byteMs = 0;
   #dataMs = 0;
   #closed = false;
+  #seat = new StreamSeat(navigator.locks);
   /** @type {() => void} */
   #endWake;
 
@@ -53,6 +58,7 @@ export class LiveStream {
     document.removeEventListener("visibilitychange", this.#onVisibility);
     window.clearInterval(this.#watch);
     this.#stop();
+    this.#seat.leave();
   }
 
   #stop() {
@@ -69,6 +75,7 @@ export class LiveStream {
 
   #pause() {
     this.#stop();
+    this.#seat.leave();
     this.#say("paused");
   }
 
@@ -88,12 +95,16 @@ export class LiveStream {
 
   /** Ends what is open, and connects after a pause that grows with each failure. @param {string} why */
   #again(why) {
+    this.#later(why, retryMs(this.#failures));
+    this.#failures += 1;
+  }
+
+  /** Ends what is open, and connects after `ms`. @param {string} why @param {number} ms */
+  #later(why, ms) {
     this.#stop();
     if (this.#closed) return;
     this.#say(why);
-    const wait = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures);
-    this.#failures += 1;
-    this.#retry = window.setTimeout(() => this.#connect(), wait);
+    this.#retry = window.setTimeout(() => this.#connect(), ms);
   }
 
   async #connect() {
@@ -101,8 +112,11 @@ export class LiveStream {
     const reading = new AbortController();
     this.#reading = reading;
     this.#byteMs = Date.now();
-    this.#say(this.#dataMs ? "reconnecting" : "connecting …");
     try {
+      const hasSeat = await this.#seat.take();
+      if (this.#reading !== reading) return;
+      if (!hasSeat) return await this.#readInstead(reading);
+      this.#say(this.#dataMs ? "reconnecting" : "connecting …");
       await this.#read(reading.signal);
       if (this.#reading === reading) this.#again("reconnecting");
     } catch (error) {
@@ -128,28 +142,32 @@ export class LiveStream {
   /** @param {import("./event_stream.js").Message} message */
   #take({ type, data }) {
     if (type !== "snapshot" && type !== "changes") return;
-    const found = checked(JSON.parse(data));
-    try {
-      this.listener.onData(type, found);
-    } catch (error) {
-      // A fault of the page must be seen: it is no fault of the stream, which is read again all the same.
-      reportError(error);
-      throw error;
-    }
-    this.#dataMs = Date.now();
+    this.#show(type, checked(JSON.parse(data)));
     if (type === "snapshot") {
       this.#failures = 0;
       this.listener.onState(LIVE);
     }
   }
 
+  /** @param {string} kind @param {any} found */
+  #show(kind, found) {
+    try {
+      this.listener.onData(kind, found);
+    } catch (error) {
+      // A fault of the page must be seen: it is no fault of the stream, which is read again all the same.
+      reportError(error);
+      throw error;
+    }
+    this.#dataMs = Date.now();
+  }
+
   /** @param {unknown} error */
   async #failed(error) {
-    const problem = error instanceof ApiProblem ? error : null;
-    if (problem && [401, 403].includes(problem.status)) {
+    if (isDenial(error)) {
       this.close();
       return this.listener.onDenied();
     }
+    const problem = error instanceof ApiProblem ? error : null;
     this.#stop();
     // Without a stream the map is read as a whole, now and at each attempt.
     if (problem?.code === "too_many_streams") await this.#readOnce();
@@ -157,15 +175,21 @@ export class LiveStream {
     return this.#again(problem?.message ?? (unreadable ? "the stream cannot be read, connecting again" : "reconnecting"));
   }
 
+  /** @param {AbortController} reading */
+  async #readInstead(reading) {
+    const found = checked(await request("live", { signal: reading.signal }));
+    if (this.#reading !== reading) return;
+    this.#show("snapshot", found);
+    this.#failures = 0;
+    this.#later(SEATLESS, SEATLESS_MS);
+  }
+
   async #readOnce() {
     try {
       const found = checked(await request("live"));
-      if (this.#closed) return;
-      this.listener.onData("snapshot", found);
-      this.#dataMs = Date.now();
-    } catch (error) {
-      // The stream is asked for again all the same; what is shown has its time beside it.
-      if (!(error instanceof ApiProblem || error instanceof SyntaxError)) reportError(error);
+      if (!this.#closed) this.#show("snapshot", found);
+    } catch {
+      // The stream is asked for again all the same; what is shown has its time beside it, and `#show` reports a fault.
     }
   }
 }
