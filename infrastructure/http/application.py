@@ -76,6 +76,7 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
         for outcome in ("recorded", "repeated", "queue_full", "event_store_unavailable"):
             metrics.COMMANDS.labels(verb, outcome)
     limits = ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms)
+    tiles = None if settings.map_tiles is None else map_tiles(settings.map_tiles)
     handlers: list[HTTPRouteHandler | Router] = [
         pings_route(
             parts.submit,
@@ -87,8 +88,8 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
         ),
         speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.on_served),
         *health_routes(parts.checks, parts.refresh_metrics),
-        index_route(LINKS, policy(None if settings.map_tiles is None else map_tiles(settings.map_tiles).origin)),
-        map_route(settings.map_tiles, settings.map_attribution),
+        index_route(LINKS, policy(tiles)),
+        map_route(tiles, settings.map_attribution),
         web_files_route(),
         *parts.routers,
     ]

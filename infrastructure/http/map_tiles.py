@@ -7,21 +7,28 @@ from litestar import MediaType, get
 from litestar.handlers import HTTPRouteHandler
 
 from infrastructure.http.errors import errors
+from infrastructure.settings.map_tiles import MapTiles
 
 
 class MapAnswer(msgspec.Struct):
-    """``tiles``: the address of a tile, with {z}, {x} and {y}; null: the map has none, and asks no other host.
+    """``tiles``: the address of a tile, with {z}, {x} and {y}. ``archive``: that of a PMTiles archive, instead.
 
-    ``attribution``: what the map says of its tiles, as text.
+    Both null: the map has no tiles, and asks no other host. ``attribution``: what the map says of its tiles, as text.
     """
 
     tiles: str | None
+    archive: str | None
     attribution: str
 
 
-def map_route(tiles: str | None, attribution: str) -> HTTPRouteHandler:
+def map_route(tiles: MapTiles | None, attribution: str) -> HTTPRouteHandler:
     """The settings ``map_tiles`` and ``map_attribution``, for the page."""
-    answer = MapAnswer(tiles, attribution if tiles is not None else "")
+    if tiles is None:
+        answer = MapAnswer(None, None, "")
+    elif tiles.is_archive:
+        answer = MapAnswer(None, tiles.address, attribution)
+    else:
+        answer = MapAnswer(tiles.address, None, attribution)
 
     @get(
         "/map",

@@ -16,6 +16,7 @@ from litestar.params import FromPath
 
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.hot_route import ReadyAnswer
+from infrastructure.settings.map_tiles import MapTiles
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -24,9 +25,12 @@ CSP: Final = (
 """The page loads its own files and nothing else: no inline script, no other host."""
 
 
-def policy(tile_origin: str | None) -> str:
-    """``CSP``, with images of the one origin that the setting ``map_tiles`` names."""
-    return CSP if tile_origin is None else CSP.replace("img-src 'self'", f"img-src 'self' {tile_origin}")
+def policy(tiles: MapTiles | None) -> str:
+    """``CSP``, with the one origin that the setting ``map_tiles`` names: for images, or for reads of an archive."""
+    if tiles is None:
+        return CSP
+    rule = "connect-src 'self'" if tiles.is_archive else "img-src 'self'"
+    return CSP.replace(rule, f"{rule} {tiles.origin}")
 
 
 _TYPES: Final = {
@@ -37,6 +41,8 @@ _TYPES: Final = {
 }
 _PACKAGE: Final = "infrastructure.http"
 PAGE: Final = "index.html"
+LOADED_LATER: Final = frozenset({"map/tile_archive.js", "vendor/pmtiles.js"})
+"""Modules that few pages need: each is loaded when it is needed."""
 
 
 class WebFile(NamedTuple):
@@ -68,7 +74,8 @@ def _with_preloads(page: bytes, names: Iterable[str]) -> bytes:
 
     Without the links it learns of a module only from one that imports it, five times one after the other.
     """
-    modules = [name for name in names if name.endswith(".js") and f"web/{name}".encode() not in page]
+    wanted = [name for name in names if name.endswith(".js") and name not in LOADED_LATER]
+    modules = [name for name in wanted if f"web/{name}".encode() not in page]
     links = "".join(f'    <link rel="modulepreload" href="web/{name}">\n' for name in modules)
     head, end, body = page.partition(b"  </head>")
     return head + links.encode() + end + body

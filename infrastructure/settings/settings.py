@@ -93,7 +93,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     served_etas_keep: Annotated[Positive, Meta(description="recorded ETAs that are kept, the newest")] = 1_000_000
     map_tiles: Annotated[
         str | None,
-        Meta(description="tiles of the page's map: https://host/{z}/{x}/{y}.png; without it none are asked for"),
+        Meta(
+            description="tiles of the page's map: https://host/{z}/{x}/{y}.png, or an archive: https://host/city.pmtiles;"
+            " without it none are asked for"
+        ),
     ] = None
     map_attribution: Annotated[str, Meta(description="what the map says of its tiles, as text")] = ""
     partition_rows: Annotated[Positive, Meta(description="positions in one partition of the events table")] = 10_000_000

@@ -17,6 +17,7 @@ from tests.support.web.browser import chromium, opened, until
 from tests.support.web.images import png_of, share_of
 from tests.support.web.page import NO_BROWSER, TOKEN, ride, sign_in, signed_in, url_of, wait_on_map
 from tests.support.web.pictures import picture
+from tests.support.web.tile_archive import VECTOR_TILES, ArchiveServer, archive_of
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
 
@@ -51,6 +52,7 @@ class TileServer:
         self.asked = asked
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
+        self.tiles = f"{self.origin}/t/{{z}}/{{x}}/{{y}}.png"
         self._thread = threading.Thread(target=self._server.serve_forever, name="tiles")
 
     def __enter__(self) -> TileServer:
@@ -64,8 +66,7 @@ class TileServer:
 
 
 @contextmanager
-def city_with_tiles(data_dir: Path, origin: str) -> Iterator[Ridelog]:
-    tiles = f"{origin}/t/{{z}}/{{x}}/{{y}}.png"
+def city_with_tiles(data_dir: Path, tiles: str) -> Iterator[Ridelog]:
     with running(data_dir, tokens=f"admin={TOKEN}", map_tiles=tiles, map_attribution="© the <b>test</b>") as one:
         one.http.headers["Authorization"] = f"Bearer {TOKEN}"
         yield one
@@ -73,7 +74,7 @@ def city_with_tiles(data_dir: Path, origin: str) -> Iterator[Ridelog]:
 
 def test_tiles_appear_with_the_setting_and_say_whose_they_are(chrome: Browser, tmp_path: Path) -> None:
     """Given a tile server without the nearest zooms, when the page is zoomed into, then the tiles above are shown."""
-    with TileServer() as server, city_with_tiles(tmp_path / "data", server.origin) as city:
+    with TileServer() as server, city_with_tiles(tmp_path / "data", server.tiles) as city:
         assert city.http.get("/map").json()["attribution"] == "© the <b>test</b>"
         ride(city, "anna")
         with signed_in(chrome, city, others=(server.origin,), color_scheme="light") as page:
@@ -96,12 +97,13 @@ def test_tiles_appear_with_the_setting_and_say_whose_they_are(chrome: Browser, t
 
 def test_without_the_setting_no_tile_is_asked_for(chrome: Browser, city: Ridelog) -> None:
     """Given no setting, when the page shows a rider, then it has asked this server alone (``signed_in`` checks)."""
-    assert city.http.get("/map").json() == {"tiles": None, "attribution": ""}
+    assert city.http.get("/map").json() == {"tiles": None, "archive": None, "attribution": ""}
     ride(city, "anna")
     with signed_in(chrome, city) as page:
         wait_on_map(page, "anna")
         expect(page.locator(".attribution")).to_have_count(0)
         assert page.evaluate("window.ridelogMap.tilesLoaded") == 0
+        assert page.evaluate("window.pmtiles === undefined"), "what reads an archive is loaded for one alone"
 
 
 def test_a_server_that_starts_while_the_page_asks_for_its_tiles_is_asked_again(chrome: Browser, city: Ridelog) -> None:
@@ -113,7 +115,8 @@ def test_a_server_that_starts_while_the_page_asks_for_its_tiles_is_asked_again(c
         if (status := next(failures, None)) is not None:
             route.fulfill(status=status, json={"code": "starting", "detail": "the server starts"})
         else:
-            route.fulfill(json={"tiles": f"{url_of(city)}/t/{{z}}/{{x}}/{{y}}.png", "attribution": "late tiles"})
+            tiles = f"{url_of(city)}/t/{{z}}/{{x}}/{{y}}.png"
+            route.fulfill(json={"tiles": tiles, "archive": None, "attribution": "late tiles"})
 
     with opened(chrome, url_of(city)) as page:
         page.route("**/map", answer)
@@ -123,3 +126,35 @@ def test_a_server_that_starts_while_the_page_asks_for_its_tiles_is_asked_again(c
         expect(page.locator(".attribution")).to_have_text("late tiles")
         until(page, "() => window.ridelogMap.tilesLoaded > 0")
         assert next(failures, None) is None
+
+
+def test_tiles_of_an_archive_are_read_by_ranges(chrome: Browser, tmp_path: Path) -> None:
+    """Given an archive of PNG tiles whose server starts later than the page, then its tiles are under the map.
+
+    When it is replaced by one of vector tiles, then the page says so, and has none.
+    """
+    tile = png_of(COLOUR, 256, 256)
+    with (
+        ArchiveServer(None) as server,
+        city_with_tiles(tmp_path / "data", f"{server.origin}/city.pmtiles?key=k") as city,
+    ):
+        ride(city, "anna")
+        with signed_in(chrome, city, others=(server.origin,), color_scheme="light") as page:
+            said = page.locator(".attribution.problem")
+            expect(said).to_contain_text("The PMTiles archive of RIDELOG_MAP_TILES cannot be read")
+            expect(said).to_have_count(1)
+            picture(page, "archive-unavailable")
+            server.body = archive_of(tile)
+            expect(page.locator(".attribution")).to_have_text("© the <b>test</b>")
+            wait_on_map(page, "anna")
+            until(page, "() => window.ridelogMap.tilesLoaded > 0")
+            # Beside the rider: its traffic cell would tint the tiles.
+            page.evaluate("() => window.ridelogMap.pan(3000, 0)")
+            eventually(lambda: share_of(COLOUR, page.locator(".map").screenshot()) > 0.6, what="the tiles are shown")
+            picture(page, "archive")
+            server.body = archive_of(b"vector", VECTOR_TILES)
+            page.reload()
+            expect(said).to_contain_text("has vector tiles. The map shows raster tiles")
+            assert page.evaluate("window.ridelogMap.tilesLoaded") == 0
+        assert {path for path, _ in server.asked} == {"/city.pmtiles?key=k"}
+        assert all(wanted is not None for _, wanted in server.asked), "only parts of the archive are read"

@@ -75,7 +75,7 @@ function App() {
   const { pipeline, rates, problem: pipelineProblem, measuredMs } = usePipeline(!denied, session, failed);
   const link = useLiveCity({ on: !denied, session, live, map, onShown: setCounts, onDenied: () => setDenied(true) });
   useTraffic(!denied, session, map, (error) => failed(error, setProblem), () => setProblem(""));
-  const attribution = useTiles(!denied, session, map);
+  const tiles = useTiles(!denied, session, map);
   usePastCity({
     on: !denied, session, place, map,
     onShown: (city) => {
@@ -108,7 +108,7 @@ function App() {
         <${PanelMenu} page=${page} />
         ${!denied && hasSession() && html`<button class="quiet" onClick=${leave}>Sign out</button>`}
       </header>
-      <${MapView} map=${map} onMap=${setMap} onSelect=${select} theme=${theme} place=${place} shownMs=${shown.ms} counts=${counts} problem=${pastProblem} attribution=${attribution} />
+      <${MapView} map=${map} onMap=${setMap} onSelect=${select} theme=${theme} place=${place} shownMs=${shown.ms} counts=${counts} problem=${pastProblem} tiles=${tiles} />
       <${PanelHost} page=${page} session=${session} />
       <${TimeBar} place=${place} shown=${shown} head=${pipeline?.head ?? 0} rate=${rate} playing=${playing} span=${span}
         onPlace=${change} onNow=${() => change({ at: null })} onPlay=${setPlaying} onRate=${setRate} onSpan=${setSpan} />

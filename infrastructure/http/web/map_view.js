@@ -15,8 +15,8 @@ function labelOf({ kind, id }) {
 }
 
 /** @param {{map: CityMap | null, onMap: (map: CityMap) => void, onSelect: (hit: Hit | null) => void, theme: string,
- *   place: import("./when.js").Place, shownMs: number, counts: import("./live_city.js").Shown, problem: string, attribution: string}} props */
-export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, problem, attribution }) {
+ *   place: import("./when.js").Place, shownMs: number, counts: import("./live_city.js").Shown, problem: string, tiles: {attribution: string, problem: string}}} props */
+export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, problem, tiles }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const label = useRef(/** @type {HTMLElement | null} */ (null));
   const live = place.at === null;
@@ -39,7 +39,8 @@ export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, p
       <span><i class="mark order"></i>${text.count(counts.orders.length)}${counts.moreOrders ? "+" : ""} open orders</span>
       <span class=${live ? "cells" : "cells hidden"}><i class="mark free"></i>free <i class="mark slow"></i>slow <i class="mark jam"></i>jam</span></p>
     ${!live && html`<p class="past" role="status">${place.axis === "position" ? html`position ${text.count(place.at)}, ` : ""}${text.day(shownMs)} ${text.clock(shownMs)}, ${AXIS_NAMES[place.axis]}${problem && html`<span class="problem">${problem}</span>`}</p>`}
-    ${attribution && html`<p class="attribution">${text.visible(attribution)}</p>`}
+    ${tiles.attribution && html`<p class="attribution">${text.visible(tiles.attribution)}</p>`}
+    ${tiles.problem && html`<p class="attribution problem" role="status">${text.visible(tiles.problem)}</p>`}
     <p id="hover" ref=${label} aria-hidden="true"></p>
     <div class="zoom">
       <button aria-label="Zoom in" onClick=${() => map?.zoom(1.6)}>+</button>

@@ -21,9 +21,9 @@ PINS: Final = VENDOR / "versions.json"
 
 
 class VendoredFile(msgspec.Struct, rename={"source": "from"}):
-    """A file of the package and its name here."""
+    """A file of the package and its name here. ``source`` None: the package lacks it, and it is kept as it is."""
 
-    source: str
+    source: str | None
     to: str
     sha256: str
 
@@ -59,10 +59,13 @@ def fetch(library: VendoredLibrary, folder: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     with tarfile.open(archive) as members:
         for file in library.files:
-            member = members.extractfile(f"package/{file.source}")
-            data = b"" if member is None else member.read()
+            if file.source is None:
+                data = (VENDOR / file.to).read_bytes()
+            else:
+                member = members.extractfile(f"package/{file.source}")
+                data = b"" if member is None else member.read()
             if sha256_of(data) != file.sha256:
-                raise ValueError(f"{spec}: {file.source} is not the pinned file: {sha256_of(data)}")
+                raise ValueError(f"{spec}: {file.source or file.to} is not the pinned file: {sha256_of(data)}")
             found[file.to] = data
     return found
 

@@ -22,9 +22,21 @@ TILES = "https://tile.example.org/{z}/{x}/{y}.png"
     ],
 )
 def test_the_origin_is_the_only_other_host_of_the_policy(template: str, origin: str) -> None:
-    assert map_tiles(template).origin == origin
-    rules, before = policy(origin).split("; "), CSP.split("; ")
+    tiles = map_tiles(template)
+    assert (tiles.origin, tiles.is_archive) == (origin, False)
+    rules, before = policy(tiles).split("; "), CSP.split("; ")
     assert [rule for rule in rules if rule not in before] == [f"img-src 'self' {origin} data:"]
+    assert len(rules) == len(before)
+
+
+@pytest.mark.parametrize(
+    "archive", ["https://tile.example.org/city.pmtiles", "https://tile.example.org/City.PMTILES?k=1"]
+)
+def test_an_archive_is_read_and_is_no_image(archive: str) -> None:
+    tiles = map_tiles(archive)
+    assert tiles.is_archive
+    rules, before = policy(tiles).split("; "), CSP.split("; ")
+    assert [rule for rule in rules if rule not in before] == ["connect-src 'self' https://tile.example.org"]
     assert len(rules) == len(before)
 
 
@@ -48,6 +60,9 @@ def test_without_the_setting_the_policy_has_no_other_host() -> None:
         "https://tile.example.org:99999/{z}/{x}/{y}.png",
         "https:///{z}/{x}/{y}.png",
         "https://tile.example.org/{z}/{x}/{y}.png#part",
+        "https://tile.example.org/city.pmtiles.zip",
+        "https://tile.example.org;script-src/city.pmtiles",
+        "city.pmtiles",
         "https://tile.example.org/{z}/{x}/\r\nX: {y}",
     ],
 )
@@ -59,6 +74,7 @@ def test_what_is_no_address_of_tiles_is_refused_at_the_start(template: str) -> N
 
 
 def test_a_key_of_the_tile_server_is_in_no_report_and_no_log() -> None:
-    settings = Settings.load({}, {"RIDELOG_MAP_TILES": f"{TILES}?key=secret-of-tiles"}, None)
-    assert settings.public()["map_tiles"] == f"{TILES}?***"
+    for address in (TILES, "https://tile.example.org/city.pmtiles"):
+        settings = Settings.load({}, {"RIDELOG_MAP_TILES": f"{address}?key=secret-of-tiles"}, None)
+        assert settings.public()["map_tiles"] == f"{address}?***"
     assert redact("GET /1/2/3.png?key=secret-of-tiles") == "GET /1/2/3.png?key=***"

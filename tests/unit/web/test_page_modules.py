@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.http.web_page import web_files
+from infrastructure.http.web_page import LOADED_LATER, web_files
 from tests.support.web.node_tools import ROOT, TOOLS
 from tests.support.web.vendor import libraries, sha256_of
 
@@ -69,9 +69,9 @@ def test_every_module_of_the_page_is_loaded_by_it() -> None:
         if name in reached:
             continue
         reached.add(name)
-        found = re.findall(r"from \"(\.[^\"]+)\"", web_files()[name].body.decode())
+        found = re.findall(r"(?:from |import\()\"(\.[^\"]+)\"", web_files()[name].body.decode())
         todo += [posixpath.normpath(posixpath.join(posixpath.dirname(name), one)) for one in found]
-    modules = {name for name in web_files() if name.endswith(".js") and name != "vendor/uplot.js"}
+    modules = {name for name in web_files() if name.endswith(".js")} - {"vendor/uplot.js", "vendor/pmtiles.js"}
     assert modules == reached
 
 
@@ -79,7 +79,11 @@ def test_the_page_names_every_module_so_that_all_are_loaded_at_once() -> None:
     page = web_files()["index.html"].body.decode()
     preloaded = re.findall(r'<link rel="modulepreload" href="web/([^"]+)">', page)
     modules = {name for name in web_files() if name.endswith(".js")}
-    assert sorted(preloaded) == sorted(modules - {"app.js", "vendor/uplot.js"})
+    assert sorted(preloaded) == sorted(modules - {"app.js", "vendor/uplot.js"} - LOADED_LATER)
+    assert modules > LOADED_LATER
+    for name in modules - LOADED_LATER:
+        text = web_files()[name].body.decode()
+        assert not [one for one in re.findall(r"from \"[^\"]*/([^/\"]+)\"", text) if f"map/{one}" in LOADED_LATER], name
     assert page.index("modulepreload") < page.index("</head>")
 
 

@@ -88,9 +88,9 @@ export class CityMap {
   /** Tiles that have come, for who tests. */
   get tilesLoaded() { return this.#tiles.loaded; }
 
-  /** @param {string | null} template the address of a tile, with {z}, {x} and {y} */
-  setTiles(template) {
-    this.#tiles.set(template);
+  /** @param {import("./tiles.js").AddressOf | null} addressOf */
+  setTiles(addressOf) {
+    this.#tiles.set(addressOf);
     this.draw();
   }
 

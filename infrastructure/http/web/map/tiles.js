@@ -6,17 +6,23 @@ import { tilesInView, tileSource } from "../geo.js";
 /** `failedMs`: since when it could not be had, on the clock of frames. @typedef {{image: HTMLImageElement,
  *   state: "loading" | "loaded" | "failed", failedMs: number}} Tile */
 
+/** Where the image of a tile is; null: there is none. @typedef {(z: number, x: number, y: number) => Promise<string | null>} AddressOf */
+
 /** Tiles that are kept, the last used: a screen of 4K shows at most 300. */
 const MAX_KEPT = 600;
 /** A tile without one above it is asked for again after so long: its server may have been unavailable. */
 const RETRY_MS = 60_000;
 
+/** Tiles that are images of their own. @param {string} template an address with {z}, {x} and {y} @returns {AddressOf} */
+export const byTemplate = (template) => async (z, x, y) =>
+  template.replaceAll("{z}", String(z)).replaceAll("{x}", String(x)).replaceAll("{y}", String(y));
+
 /** @implements {Layer} */
 export class Tiles {
   /** By their zoom and place, the last used last. @type {Map<string, Tile>} */
   #tiles = new Map();
-  /** @type {string | null} */
-  #template = null;
+  /** @type {AddressOf | null} */
+  #addressOf = null;
   #draw;
 
   /** @param {() => void} draw called when a tile has come */
@@ -29,15 +35,15 @@ export class Tiles {
     return [...this.#tiles.values()].filter(({ state }) => state === "loaded").length;
   }
 
-  /** @param {string | null} template an address with {z}, {x} and {y} */
-  set(template) {
-    this.#template = template;
+  /** @param {AddressOf | null} addressOf */
+  set(addressOf) {
+    this.#addressOf = addressOf;
     this.#tiles.clear();
   }
 
   /** @type {Layer["paint"]} */
   paint(surface) {
-    if (!this.#template || !surface.view) return;
+    if (!this.#addressOf || !surface.view) return;
     const { context: c, view, width, height } = surface;
     c.globalAlpha = surface.tileOpacity;
     for (const { z, x, y, at } of tilesInView(view, width, height)) {
@@ -80,7 +86,7 @@ export class Tiles {
 
   /** @param {string} key @returns {Tile} */
   #load(key) {
-    const [z, x, y] = key.split("/");
+    const [z, x, y] = key.split("/").map(Number);
     const image = document.createElement("img");
     /** @type {Tile} */
     const tile = { image, state: "loading", failedMs: 0 };
@@ -93,7 +99,11 @@ export class Tiles {
     image.onerror = ended("failed");
     // The address of this page without its query, which has no rider: public tile servers want to know who asks.
     image.referrerPolicy = "strict-origin";
-    image.src = String(this.#template).replaceAll("{z}", z).replaceAll("{x}", x).replaceAll("{y}", y);
+    const addressOf = /** @type {AddressOf} */ (this.#addressOf);
+    addressOf(z, x, y).then((found) => {
+      if (found === null) ended("failed")();
+      else image.src = found;
+    }, ended("failed"));
     return tile;
   }
 }

@@ -3,7 +3,7 @@
 import js from "@eslint/js";
 
 const BROWSER = [
-  "AbortController", "Element", "HTMLButtonElement", "HTMLCanvasElement", "HTMLDetailsElement", "HTMLElement",
+  "AbortController", "Blob", "Element", "FileReader", "HTMLButtonElement", "HTMLCanvasElement", "HTMLDetailsElement", "HTMLElement",
   "Intl", "ResizeObserver", "TextDecoder", "URLSearchParams", "clearTimeout", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "history",
   "location", "navigator", "performance", "reportError", "requestAnimationFrame", "setTimeout", "window",
 ];
