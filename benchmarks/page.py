@@ -9,6 +9,7 @@ has a CPU time beside it. Nothing is decided by a run; the figures are printed.
 from __future__ import annotations
 
 import argparse
+import csv
 import multiprocessing
 import os
 import random
@@ -46,13 +47,22 @@ MAX_LOAD_S: Final = 4 * 3_600
 PARTS: Final = "instant,start,frames,api,memory"
 
 
-def post_day(city: Ridelog) -> int:
-    """Send the day of one rider, which ended an hour ago. Returns the time of its last ping."""
+def record_day(city: Ridelog) -> int:
+    """Backfill the day of one rider, which ended an hour ago. Returns the time of its last ping.
+
+    Each ping is received when it was sent, as on a live day. Sent now, they would all be of a time before the rider was
+    registered, and state snapshots with that event are of no use for an instant before it.
+    """
     end_ms = (int(time.time() * 1000) - HOUR_MS) // 1000 * 1000
     pings = day_pings(end_ms)
-    position = 0
-    for first in range(0, len(pings), 500):
-        position = city.post(pings[first : first + 500])["position"]
+    with tempfile.NamedTemporaryFile("w", suffix=".csv", newline="", encoding="utf-8") as file:
+        rows = csv.DictWriter(file, [*pings[0], "received"])
+        rows.writeheader()
+        rows.writerows({**ping, "received": ping["event_timestamp_ms"]} for ping in pings)
+        file.flush()
+        done = city.cli("import-pings", file.name, "--recorded-at", "received", timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    position = head(city)
 
     def is_folded() -> bool:
         window = city.http.get(f"/riders/{DAY_RIDER}/window").json()
@@ -242,7 +252,7 @@ def measure(city: Ridelog, options: argparse.Namespace) -> dict[str, Any]:
     parts = options.only.split(",")
     with browser() as one:
         if "instant" in parts:
-            end_ms = post_day(city)
+            end_ms = record_day(city)
             add(server_times(city, end_ms))
             with opened(one, f"{url}?at={end_ms - HOUR_MS}&rider={DAY_RIDER}") as page:
                 expect(page.locator(".pings.window tbody tr").first).to_be_visible()
