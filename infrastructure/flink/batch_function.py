@@ -13,7 +13,7 @@ from infrastructure.flink.gathered_batches import partition_batch
 from infrastructure.flink.partition_ends import PartitionEnds
 from infrastructure.flink.partition_worker import PartitionWorker
 from infrastructure.flink.worker_settings import worker_settings
-from infrastructure.flink.worker_watchdog import WorkerWatchdog, end_if_closed
+from infrastructure.flink.worker_watchdog import WorkerWatchdog, end_if_closed, end_with_taskmanager
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import logging as ridelog_logging
 
@@ -37,6 +37,7 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         """Refuse to write with another fold than the client has (invariant 9). Raises UserError, DigestRefused."""
         settings = worker_settings(self._partitions)
         ridelog_logging.configure_in_engine(settings.log_level, settings.log_format, f"flink-{self._name}")
+        end_with_taskmanager()
         projection = projection_named(self._name)
         refuse_other_digest(projection, self._digest)
         self._topic = topics(settings)[projection.stream]

@@ -16,6 +16,7 @@ from infrastructure.process_pool import OnTick
 
 MAX_UNANSWERED_POLLS = 20
 """A JobManager in a pause of its garbage collector has not ended; one that is silent for a minute has."""
+RESTARTING = "RESTARTING"
 
 
 class BoundedJob(NamedTuple):
@@ -51,18 +52,24 @@ class BoundedJobs:
         self._on_note = on_note
 
     def run(self, job: BoundedJob, on_tick: OnTick) -> None:
-        """Return once the job has finished; an aborted command cancels it. Raises UserError if it ends otherwise."""
+        """Return once the job has finished; an aborted command cancels it. Raises UserError if it ends otherwise.
+
+        A restart by Flink is a note: the job makes what is missing.
+        """
         submission = Submission(job.name, self.parallelism, program=job.program, arguments=job.arguments)
         job_id = self._client.submit(submission, self._settings)
         state, unanswered = "CREATED", 0
         try:
             while state in STATES_OF_A_RUNNING_JOB:
+                before = state
                 try:
                     state, unanswered = self.cluster.state(job_id), 0
                 except ClusterUnavailable:
                     unanswered += 1
                     if unanswered > MAX_UNANSWERED_POLLS:
                         raise
+                if state == RESTARTING != before:
+                    self._on_note(f"Flink restarts the job {job_id} {job.does}{self._why(job_id)}")
                 if state in STATES_OF_A_RUNNING_JOB:
                     on_tick()
                     self._sleep(POLL_INTERVAL_S)

@@ -11,7 +11,7 @@ from infrastructure.backends import Backends, projection_named
 from infrastructure.flink.digest_check import refuse_other_digest
 from infrastructure.flink.generation_fill import GenerationFill
 from infrastructure.flink.worker_settings import worker_settings
-from infrastructure.flink.worker_watchdog import end_if_closed
+from infrastructure.flink.worker_watchdog import end_if_closed, end_with_taskmanager
 from infrastructure.observability import logging as ridelog_logging
 from infrastructure.operations.rebuild import FoldHere
 from infrastructure.replay.exported_log import rebuild_log
@@ -35,6 +35,7 @@ class FillShards(MapFunction):  # type: ignore[misc]
         """Raises UserError, DigestRefused, PortUnavailable."""
         settings = worker_settings()
         ridelog_logging.configure_in_engine(settings.log_level, settings.log_format, f"flink-rebuild-{self._name}")
+        end_with_taskmanager()
         self._projection = projection_named(self._name)
         refuse_other_digest(self._projection, self._digest)
         self._backends = Backends(settings, pool_size=2)

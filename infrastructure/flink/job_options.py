@@ -20,6 +20,20 @@ WORKER_OPTIONS = {
     "python.systemenv.enabled": "false",
 }
 """Of every job that has Python workers, as options of Flink."""
+MAX_BOUNDED_RESTARTS = 3
+"""An error that comes back, such as a folder that a TaskManager does not see, must end the command within a minute."""
+BOUNDED_OPTIONS = {
+    **WORKER_OPTIONS,
+    # Without checkpoints Flink's default is no restart: the end of one TaskManager failed a command of hours. This
+    # strategy counts failures that come together once; fixed-delay counts one for each subtask of the TaskManager.
+    "restart-strategy.type": "exponential-delay",
+    "restart-strategy.exponential-delay.initial-backoff": "3 s",
+    "restart-strategy.exponential-delay.backoff-multiplier": "2.0",
+    "restart-strategy.exponential-delay.max-backoff": f"{MAX_RESTART_DELAY_S} s",
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff": str(MAX_BOUNDED_RESTARTS),
+    "restart-strategy.exponential-delay.reset-backoff-threshold": "1 h",
+}
+"""Of a job that ends by itself. What it has made is in files or fences, so a restart makes what is missing."""
 
 
 def job_name(settings: Settings, projection: str) -> str:

@@ -11,7 +11,7 @@ from pyflink.datastream.functions import MapFunction, RuntimeContext
 
 from infrastructure.backends import EVENT_STORE_SETTINGS
 from infrastructure.flink.worker_settings import worker_settings
-from infrastructure.flink.worker_watchdog import end_if_closed
+from infrastructure.flink.worker_watchdog import end_if_closed, end_with_taskmanager
 from infrastructure.observability import logging as ridelog_logging
 from infrastructure.operations.training_set_elsewhere import TRAINING_SET, make_pass_parts
 from infrastructure.process_pool import tune_gc
@@ -40,6 +40,7 @@ class MakeParts(MapFunction):  # type: ignore[misc]
         """Raises UserError."""
         self._settings = worker_settings(needed=EVENT_STORE_SETTINGS)
         ridelog_logging.configure_in_engine(self._settings.log_level, self._settings.log_format, f"flink-{self._kind}")
+        end_with_taskmanager()
         tune_gc()
 
     def map(self, value: str) -> int:

@@ -6,8 +6,8 @@ import argparse
 import json
 
 from pyflink.common import Types
-from pyflink.datastream import StreamExecutionEnvironment
 
+from infrastructure.flink.bounded_environment import bounded_environment
 from infrastructure.flink.job_options import parts_name
 from infrastructure.flink.parts_function import MAKERS, MakeParts
 from infrastructure.settings.settings import Settings
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("step", type=int)
     parser.add_argument("shares", help="the numbers of the parts of each subtask, as JSON")
     options = parser.parse_args()
-    environment = StreamExecutionEnvironment.get_execution_environment()
+    environment = bounded_environment()
     elements = [json.dumps(share) for share in json.loads(options.shares)]
     made = (
         environment.from_collection(elements, type_info=Types.STRING())

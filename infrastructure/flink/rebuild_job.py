@@ -6,9 +6,9 @@ import argparse
 import json
 
 from pyflink.common import Types
-from pyflink.datastream import StreamExecutionEnvironment
 
 from infrastructure.backends import projection_named
+from infrastructure.flink.bounded_environment import bounded_environment
 from infrastructure.flink.fill_function import FillShards
 from infrastructure.flink.job_options import rebuild_name
 from infrastructure.flink.rebuild_fill import shard_parts
@@ -26,7 +26,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = Settings.load()
     targets = {int(shard): seq for shard, seq in json.loads(options.targets).items()}
-    environment = StreamExecutionEnvironment.get_execution_environment()
+    environment = bounded_environment()
     elements = [json.dumps(part) for part in shard_parts(targets, environment.get_parallelism())]
     digest = fold_digest(projection_named(options.projection))
     filled = (

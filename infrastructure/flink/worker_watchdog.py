@@ -1,4 +1,4 @@
-"""Watches the worker of a subtask: Flink restarts a worker that has ended, and never one that hangs or does nothing."""
+"""Watches the worker of a subtask: Flink restarts one that has ended, and ends none that hangs or has lost its JVM."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Protocol
+
+import psutil
 
 from infrastructure.observability.watchdog import Watchdog, WorkSample, WorkState
 
 log = logging.getLogger("ridelog.flink")
 
 CHECK_INTERVAL_S = 1.0
-HUNG_EXIT_CODE = 70
+HUNG_EXIT_CODE, ORPHANED_EXIT_CODE = 70, 71
 MAX_CLOSED_S = 60.0
 """Flink ends the process of a closed function within seconds. After an error of a bundle Beam closes the function
 first: if its answer fails too, Flink waits for it without end, and only the end of the process shows the error."""
@@ -58,6 +61,37 @@ def end_if_closed(on_hung: Callable[[str], None] = end_process, after_s: float =
     timer.daemon = True
     timer.start()
     return timer
+
+
+@cache
+def end_with_taskmanager() -> None:
+    """End this Python worker soon after the TaskManager that has started it.
+
+    A worker whose JVM was killed went on for minutes: it waits for its call before it notes that the connection is
+    lost. It would make the part that the restarted job makes elsewhere.
+    """
+    if (java := next((one for one in psutil.Process().parents() if one.name() == "java"), None)) is not None:
+        when_ended(java, lambda: os._exit(ORPHANED_EXIT_CODE))
+
+
+def when_ended(process: psutil.Process, on_ended: Callable[[], None]) -> None:
+    """Call ``on_ended`` in a thread of its own, within seconds after the end of ``process``."""
+
+    def watch() -> None:
+        pause = threading.Event()
+        while _runs(process):
+            pause.wait(CHECK_INTERVAL_S)
+        on_ended()
+
+    threading.Thread(target=watch, name="watch of the TaskManager", daemon=True).start()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        # One that its parent has not waited for is in the list of processes, and has ended all the same.
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class WorkerWatchdog:

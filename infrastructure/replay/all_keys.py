@@ -22,6 +22,7 @@ from infrastructure.errors import UserError
 from infrastructure.process_pool import CONTEXT, run_in_processes
 from infrastructure.replay import parquet
 from infrastructure.replay.request import ReplayRequest, encode, values
+from infrastructure.replay.whole_files import delete_unfinished, write_whole
 from infrastructure.settings.settings import Settings
 from projections.core.fences import digest_of
 from projections.core.projection import Projection
@@ -77,7 +78,11 @@ def log_state(backends: Backends, projection: str, position: int) -> dict[str, A
 
 
 def delete_foreign_parts(folder: Path, identity: bytes) -> None:
-    """Delete parts of another request, other code or another log, which must not mix with those of ``identity``."""
+    """Delete parts of another request, other code or another log, which must not mix with those of ``identity``.
+
+    And what writers that were killed have left unfinished.
+    """
+    delete_unfinished(folder)
     request = folder / REQUEST
     if request.exists() and request.read_bytes() == identity:
         return
@@ -201,9 +206,7 @@ def _replay_part(
     for table, columns in tables_of(projection).items():
         parquet.write(_file(folder, table, shard), columns, _rows(projection, request, found, table))
     part = ReplayPart(shard, found.events, len(found.states), sorted(found.parked))
-    unfinished = _sidecar(folder, shard).with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.encode(part))
-    unfinished.replace(_sidecar(folder, shard))
+    write_whole(_sidecar(folder, shard), msgspec.json.encode(part))
 
 
 def _rows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -15,6 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from domain.timestamps import epoch_ms
 from infrastructure.errors import UserError
+from infrastructure.replay.whole_files import unfinished_file
 from read_models.rows import RowChange, RowTable
 from read_models.view import ColumnType
 
@@ -65,7 +65,7 @@ class ParquetWriter:
         import pyarrow.parquet as pq
 
         self._path = path
-        self._unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._unfinished = unfinished_file(path)
         self._schema = schema(columns)
         self._columns: dict[str, list[Any]] = {name: [] for name in columns}
         self._writer = pq.ParquetWriter(self._unfinished, self._schema, compression="zstd")

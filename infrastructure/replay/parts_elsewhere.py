@@ -17,6 +17,7 @@ from infrastructure.backends import Backends
 from infrastructure.errors import UserError
 from infrastructure.process_pool import OnTick
 from infrastructure.replay.all_keys import REQUEST
+from infrastructure.replay.whole_files import write_whole
 
 WORK = "work.json"
 """The request, as the machine that makes parts reads it."""
@@ -75,9 +76,7 @@ class FinishedParts:
 
 def write_work(folder: Path, request: Any) -> None:
     """Write the request for the machines that make parts. Raises OSError."""
-    unfinished = folder / f"{WORK}.part"
-    unfinished.write_bytes(msgspec.json.encode(request))
-    unfinished.replace(folder / WORK)
+    write_whole(folder / WORK, msgspec.json.encode(request))
 
 
 def read_work(folder: Path, kind: type[T]) -> T:

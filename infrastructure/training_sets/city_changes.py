@@ -17,6 +17,7 @@ import pyarrow as pa
 from domain.features.orders import OPEN_SLOT
 from domain.features.partials import PartialTable
 from domain.features.traffic.steps import hour_of_week
+from infrastructure.replay.whole_files import unfinished_file
 from read_models.city.running import RunningCity
 
 TRAFFIC_COLUMNS = ("clock", "bucket", "cell", "octant", "ms", "mm", "riders")
@@ -59,7 +60,7 @@ class ChangeWriter:
         names = [str(number) for number in range(len(self._columns))]
         columns = [pa.Array.from_buffers(pa.int64(), len(one), [None, pa.py_buffer(one)]) for one in self._columns]
         ordered = pa.table(columns, names=names).sort_by(names[0]).combine_chunks()
-        unfinished = path.with_suffix(".part")
+        unfinished = unfinished_file(path)
         with unfinished.open("wb") as file:
             for name in names:
                 file.write(array("q", ordered.column(name).to_pylist()))

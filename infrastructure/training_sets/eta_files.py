@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infrastructure.errors import UserError
+from infrastructure.replay.whole_files import unfinished_file, write_whole
 from infrastructure.training_sets.eta_rows import FACT_COLUMNS, EtaRow, RowOutcome, arrow_schema
 from infrastructure.training_sets.order_life import OrderLabel
 from infrastructure.training_sets.order_shards import OrderFiles
@@ -79,15 +80,13 @@ def make_rows_part(folder: Path, shard: int, chunks: Sequence[SpoolReader]) -> i
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         censored, orders = sum(row.censored for row in rows), len({row.order_id for row in rows})
         part = RowsPart(files.rows.name, len(rows), censored, orders, digest.hexdigest(), sha256)
-    unfinished = files.part.with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.encode(part))
-    unfinished.replace(files.part)
+    write_whole(files.part, msgspec.json.encode(part))
     return part.rows
 
 
 def _write(path: Path, rows: Sequence[EtaRow]) -> None:
     schema = arrow_schema()
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = unfinished_file(path)
     try:
         with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
             for group in _groups(rows):

@@ -15,6 +15,7 @@ from domain.identifiers import shard_of
 from infrastructure.backends import Backends, projection_named
 from infrastructure.replay import parquet
 from infrastructure.replay.series import StateSeries
+from infrastructure.replay.whole_files import write_whole
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
@@ -147,9 +148,7 @@ def make_part(
 
     count = parquet.write(part_file(folder, shard), columns(projection), rows())
     part = HistoryPart(shard, seen.events, seen.keys, count, digest.hexdigest(), sorted(seen.schema_ids))
-    unfinished = sidecar(folder, shard).with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.encode(part))
-    unfinished.replace(sidecar(folder, shard))
+    write_whole(sidecar(folder, shard), msgspec.json.encode(part))
 
 
 def make_parts(

@@ -14,6 +14,7 @@ import msgspec
 
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.backends import Backends
+from infrastructure.replay.whole_files import write_whole
 from infrastructure.training_sets.city_changes import ORDER_COLUMNS, ChangeWriter
 from infrastructure.training_sets.eta_request import (
     AT_EVENTS,
@@ -229,9 +230,7 @@ def make_order_part(
         instants.skipped.unknown += sum(len(one) for one in instants.named.values())
     changes.write(files.changes)
     part = OrderPart(counts, sorted(schema_ids), seeds, instants.skipped)
-    unfinished = files.part.with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.encode(part))
-    unfinished.replace(files.part)
+    write_whole(files.part, msgspec.json.encode(part))
 
 
 def _seed(life: OrderLife, instant: Instant, request: EtaRequest, skipped: Skipped) -> Seed | None:

@@ -18,6 +18,7 @@ import msgspec
 from domain.features.speed.window import SpeedState
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
+from infrastructure.replay.whole_files import write_whole
 from infrastructure.training_sets.city_changes import TRAFFIC_COLUMNS, ChangeWriter
 from infrastructure.training_sets.eta_request import EtaRequest
 from infrastructure.training_sets.order_shards import NO_RIDER, OrderFiles, Seed
@@ -107,9 +108,7 @@ class RiderPass:
         files = RiderFiles(self._folder, shard)
         with SpoolWriter(files.rows) as rows:
             part = self._without_riders(rows) if shard == NO_RIDER else self._with_riders(shard, rows)
-        unfinished = files.part.with_suffix(".part")
-        unfinished.write_bytes(msgspec.json.encode(part))
-        unfinished.replace(files.part)
+        write_whole(files.part, msgspec.json.encode(part))
 
     def _without_riders(self, rows: SpoolWriter) -> RiderPart:
         count = 0

@@ -12,6 +12,7 @@ from domain.features.eta.city_view import CityView
 from domain.features.eta.features import EtaReading, eta_reading
 from domain.features.eta.packaged import packaged_baseline
 from domain.identifiers import SHARDS, shard_of
+from infrastructure.replay.whole_files import write_whole
 from infrastructure.training_sets.city_changes import CityAlong
 from infrastructure.training_sets.eta_rows import RowSource, way_columns
 from infrastructure.training_sets.order_shards import NO_RIDER, OrderFiles, Seed
@@ -59,9 +60,7 @@ class ChunkPart(msgspec.Struct, frozen=True):
 
 def write_part(files: ChunkFiles, part: ChunkPart) -> None:
     """Raises OSError."""
-    unfinished = files.part.with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.encode(part))
-    unfinished.replace(files.part)
+    write_whole(files.part, msgspec.json.encode(part))
 
 
 def row_start(

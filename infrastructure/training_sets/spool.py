@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import msgspec
 
+from infrastructure.replay.whole_files import unfinished_file, write_whole
+
 MAX_WAITING_BYTES = 16 << 20
 """Records in memory before they are written."""
 
@@ -30,7 +32,8 @@ class SpoolWriter:
         self._blocks: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         self._waiting: defaultdict[int, list[bytes]] = defaultdict(list)
         self._bytes = 0
-        self._file = path.open("wb")
+        self._unfinished = unfinished_file(path)
+        self._file = self._unfinished.open("wb")
 
     def add(self, group: int, record: Any) -> None:
         """Add a record: tuples and lists of numbers, texts and bytes; it is read as a list."""
@@ -47,8 +50,11 @@ class SpoolWriter:
         with self._file:
             if error is None:
                 self._flush()
-        if error is None:
-            _index(self._path).write_bytes(_encode(dict(self._blocks)))
+        if error is not None:
+            self._unfinished.unlink(missing_ok=True)
+            return
+        self._unfinished.replace(self._path)
+        write_whole(_index(self._path), _encode(dict(self._blocks)))
 
     def _flush(self) -> None:
         for group, records in self._waiting.items():

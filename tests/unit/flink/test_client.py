@@ -10,8 +10,9 @@ import pytest
 from infrastructure.errors import UserError
 from infrastructure.flink.client import FlinkClient, Submission
 from infrastructure.flink.environment import CLIENT_CONF, CONF, FlinkEnvironment
-from infrastructure.flink.job_options import JobOptions, job_name
+from infrastructure.flink.job_options import BOUNDED_OPTIONS, MAX_BOUNDED_RESTARTS, JobOptions, job_name
 from infrastructure.flink.worker_settings import PKCS8, check_java_client, worker_settings
+from infrastructure.operations.fill_jobs import POLL_INTERVAL_S
 from infrastructure.settings.kafka_address import KafkaAddress, kafka_address
 from infrastructure.settings.settings import Settings
 
@@ -143,4 +144,12 @@ def test_a_job_that_follows_no_topic_needs_no_login_of_kafkas_client_in_java(mon
 
 
 def test_no_job_puts_the_environment_of_its_taskmanager_into_what_beam_logs() -> None:
-    assert JobOptions.of(Settings()).flink()["python.systemenv.enabled"] == "false"
+    for options in (JobOptions.of(Settings()).flink(), BOUNDED_OPTIONS):
+        assert options["python.systemenv.enabled"] == "false"
+
+
+def test_a_bounded_job_is_restarted_a_bounded_number_of_times() -> None:
+    prefix = f"restart-strategy.{BOUNDED_OPTIONS['restart-strategy.type']}."
+    assert int(BOUNDED_OPTIONS[f"{prefix}attempts-before-reset-backoff"]) == MAX_BOUNDED_RESTARTS
+    # A poll of the command falls into each delay, so each restart is a note for the person who waits.
+    assert float(BOUNDED_OPTIONS[f"{prefix}initial-backoff"].removesuffix(" s")) > 2 * POLL_INTERVAL_S

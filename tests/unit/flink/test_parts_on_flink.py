@@ -117,6 +117,25 @@ def test_a_failed_job_says_why_and_that_the_command_may_be_run_again(flink: Fake
         started.parts.make(order(tmp_path, [1]), lambda: None)
 
 
+def test_a_restart_of_the_job_is_a_note_with_its_reason_and_the_command_goes_on(
+    flink: FakeFlink, tmp_path: Path
+) -> None:
+    lost = (
+        "org.apache.flink.util.FlinkException: The TaskExecutor is shutting down.\n\tat org.apache.flink.A.b(A.java)\n"
+    )
+    flink.answers[f"/jobs/{JOB}/exceptions"] = {"exceptionHistory": {"entries": [{"stacktrace": lost}]}}
+    notes: list[str] = []
+    states = ["RUNNING", "RESTARTING", "RESTARTING", None, "RESTARTING", "RUNNING", "RESTARTING", "FINISHED"]
+    started = Started(flink, tmp_path, *states, notes=notes)
+    started.parts.make(order(tmp_path, [1]), lambda: None)
+    # Two restarts are two notes, however often each is seen
+    assert [note.startswith(f"Flink restarts the job {JOB} that makes parts in {tmp_path}") for note in notes] == [
+        True,
+        True,
+    ]
+    assert "The TaskExecutor is shutting down" in notes[0]
+
+
 def test_a_cluster_that_is_silent_for_some_polls_ends_nothing(flink: FakeFlink, tmp_path: Path) -> None:
     silent = [None] * MAX_UNANSWERED_POLLS
     started = Started(flink, tmp_path, "RUNNING", *silent, "RUNNING", *silent, "FINISHED")

@@ -9,8 +9,16 @@ import threading
 from pathlib import Path
 from queue import SimpleQueue
 
+import psutil
+
 from infrastructure.flink.partition_worker import samples_of
-from infrastructure.flink.worker_watchdog import CHECK_INTERVAL_S, HUNG_EXIT_CODE, WorkerWatchdog, end_if_closed
+from infrastructure.flink.worker_watchdog import (
+    CHECK_INTERVAL_S,
+    HUNG_EXIT_CODE,
+    WorkerWatchdog,
+    end_if_closed,
+    when_ended,
+)
 from infrastructure.observability.watchdog import (
     END_AFTER_S,
     GIVE_UP_AFTER_S,
@@ -139,3 +147,14 @@ def test_a_worker_whose_function_was_closed_ends_if_flink_does_not_end_it() -> N
     timer = end_if_closed(messages.put, after_s=0.0)
     assert "the function was closed" in messages.get(timeout=scaled_s(20.0))
     assert timer.daemon, "a process that Flink ends must not wait for it"
+
+
+def test_a_worker_ends_after_its_taskmanager_and_not_before() -> None:
+    """Given a process that has ended and that its parent has not waited for: it is in the list of processes."""
+    taskmanager = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    ended = threading.Event()
+    when_ended(psutil.Process(taskmanager.pid), ended.set)
+    assert not ended.wait(2 * CHECK_INTERVAL_S)
+    taskmanager.kill()
+    assert ended.wait(scaled_s(20))
+    taskmanager.communicate()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure.replay.whole_files import delete_unfinished
 from infrastructure.training_sets.spool import SpoolReader, SpoolWriter
 
 
@@ -41,3 +42,20 @@ def test_a_spool_of_an_aborted_pass_cannot_be_read(tmp_path: Path) -> None:
         abort()
     with pytest.raises(FileNotFoundError):
         SpoolReader(path)
+
+
+def test_a_writer_that_was_given_up_leaves_the_file_of_another_one_whole(tmp_path: Path) -> None:
+    """As a machine that is cut off from its cluster while another one makes the part that it has begun."""
+    path = tmp_path / "one.spool"
+    records = [(n, "x" * 50) for n in range(20)]
+    with SpoolWriter(path, max_waiting_bytes=0) as whole:
+        given_up = SpoolWriter(path, max_waiting_bytes=0)
+        for record in records:
+            whole.add(1, record)
+        given_up.add(1, records[0])
+    assert [tuple(record) for record in SpoolReader(path).read(1)] == records
+    given_up.add(1, records[1])
+    assert [tuple(record) for record in SpoolReader(path).read(1)] == records
+    # And the next command deletes what it has left
+    delete_unfinished(tmp_path)
+    assert sorted(left.name for left in tmp_path.iterdir()) == ["one.index", "one.spool"]
