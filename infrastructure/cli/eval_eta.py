@@ -12,6 +12,9 @@ from infrastructure.cli.output import echo, echo_lines
 from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from domain.features.eta.baseline import Baseline
     from domain.features.eta.learned.model import LearnedEta
     from infrastructure.eta_models.model_files import ModelManifest
@@ -102,9 +105,7 @@ def _answered(name: str, choice: _Choice) -> _Answered:
 
     model, manifest = _model(name, choice.data_dir)
     rows, of_set = _rows(choice.folder, model)
-    chosen = rows.placed_ms >= (choice.from_ms or 0)
-    if choice.until_ms is not None:
-        chosen &= rows.placed_ms < choice.until_ms
+    chosen = _chosen(rows.placed_ms, choice)
     of_all = answers_of(model, rows)
     judged, uncalibrated = of_all.of(chosen), None
     if choice.calibrate:
@@ -112,6 +113,22 @@ def _answered(name: str, choice: _Choice) -> _Answered:
         uncalibrated, judged = judged.answers, msgspec.structs.replace(judged, answers=adjusted)
     _warn_of_trained_orders(model.digest, manifest, of_set.log_id, rows.placed_ms[chosen])
     return _Answered(model, rows.of(chosen), judged, uncalibrated)
+
+
+def _chosen(placed_ms: Integers, choice: _Choice) -> NDArray[np.bool_]:
+    """Which rows are of orders that were placed at the time asked for. Raises UserError for none of some."""
+    from domain.timestamps import utc_datetime
+
+    chosen = placed_ms >= (choice.from_ms or 0)
+    if choice.until_ms is not None:
+        chosen &= placed_ms < choice.until_ms
+    if len(placed_ms) and not chosen.any():
+        first, last = (utc_datetime(int(ms)).isoformat(timespec="seconds") for ms in (placed_ms.min(), placed_ms.max()))
+        raise UserError(
+            f"{choice.folder} has no finished order of that time: its orders were placed from {first} to {last}; "
+            "change --placed-from or --placed-to"
+        )
+    return chosen
 
 
 def _pair(one: _Answered, other: _Answered, choice: _Choice) -> PairScores:

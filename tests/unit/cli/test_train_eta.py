@@ -94,7 +94,10 @@ def test_a_model_is_judged_beside_another_one_on_the_same_rows(folder: Path) -> 
         (["train-eta", "set", "--out", "model"], "is not empty"),
         (["train-eta", "nothing", "--out", "new"], "is no manifest of a training set"),
         (["eval-eta", "set", "set"], "baseline.json cannot be read"),
-        (["eval-eta", "baseline", "set", "--placed-from", "2100-01-01T00:00:00Z"], "no row has a label"),
+        (
+            ["eval-eta", "baseline", "set", "--placed-from", "2100-01-01T00:00:00Z"],
+            "were placed from 2023-11-15T00:00:00+00:00 to",
+        ),
     ],
     ids=["a model is not overwritten", "no set", "no model", "no row"],
 )
