@@ -40,7 +40,9 @@ INPUTS: dict[str, Input] = {
     ),
     "analysts_us": Input(71, "CPU µs a ping", "analytics 45 (performance.md); spoofing 42 (`footprint`) ÷ 1.6"),
     "slowest_us": Input(45, "CPU µs a ping", "analytics"),
-    "flink_ratio": Input(1.46, "× the CPU of our runner", "79 to 54 µs, of a prototype, on a busy machine"),
+    "flink_ratio": Input(
+        2.0, "× the CPU of our runner", "69.5 to 34.6 µs at 13,000 events/s (`flink`); 1.4 of a backlog"
+    ),
     # What one unit of a stage does at most.
     "log_events_s": Input(40_300, "events/s", "`append` on the worst day; 89,300 in a good hour"),
     "tailer_events_s": Input(59_300, "events/s", "`tailer` on the worst day; 122,000 in a good hour"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+import string
 import subprocess
 import time
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,9 @@ def write(reports: Sequence[pytest.TestReport]) -> Path:
     for report in sorted(reports, key=lambda r: r.nodeid):
         says = "; ".join(f"{name}: {value}" for name, value in report.user_properties)
         lines.append(f"| `{report.nodeid}` | {report.outcome} | {report.duration:.1f} | {says} |")
-    file = FOLDER / f"{done}.md"
+    # A table of an earlier run of the same day stays.
+    endings = chain([""], (f"-{letter}" for letter in string.ascii_lowercase), (f"-{number}" for number in count(1)))
+    file = next(path for path in (FOLDER / f"{done}{ending}.md" for ending in endings) if not path.exists())
     file.write_text("\n".join(lines) + "\n")
     proof_summary.write()
     return file
