@@ -16,7 +16,7 @@ from domain.features.speed.window import SpeedState
 from infrastructure.eta_models.served_models import ModelsInUse
 from infrastructure.eta_models.shadow import ShadowQuestion
 from infrastructure.http.errors import ApiError, unavailable
-from infrastructure.http.time_travel import answering, in_thread
+from infrastructure.http.time_travel import read_past
 from infrastructure.redis.state_reader import FoundState, ReadModelUnavailable, StateReader
 from infrastructure.replay.past_etas import PastEta, PastEtas
 from infrastructure.timestamps import now_ms
@@ -129,8 +129,7 @@ class EtaAnswers:
 
     async def then(self, order_id: str, when: AsOf) -> EtaAnswer:
         """The answer as of then. Raises ApiError: 404, no event counts then; 409, it was over then; 422, too long."""
-        with answering():
-            past, model = await in_thread(when, partial(self._past, order_id, when))
+        past, model = await read_past(when, partial(self._past, order_id, when))
         headers = {"Ridelog-Position": str(past.horizon.position)}
         if past.order is None:
             raise unknown("no event of this order counts as of then", headers)

@@ -13,7 +13,7 @@ from domain.features.delivery_row import DeliveryRow
 from infrastructure.http.delivery_answers import of_row
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.hot_route import ReadyAnswer
-from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of, in_thread
+from infrastructure.http.time_travel import At, AtPosition, OnAxis, as_of, read_past
 from infrastructure.replay.orders_then import OrdersThen
 from infrastructure.timestamps import now_ms
 from projections.replay.as_of import AsOf
@@ -42,8 +42,7 @@ def _orders(orders: OrdersThen) -> HTTPRouteHandler:
         position}], at_ms, position, more}`, at most 2,000, the newest; `more` says that there may be others.
         """
         when = as_of(at, axis, position) or AsOf.happened(now_ms())
-        with answering():
-            then = await in_thread(when, partial(orders.at, when))
+        then = await read_past(when, partial(orders.at, when))
         body = {
             "items": [_open_order(one.order_id, one.row) for one in then.orders],
             "at_ms": then.horizon.at_ms,
@@ -74,8 +73,7 @@ def _order(orders: OrdersThen) -> HTTPRouteHandler:
         than 100 events by then.
         """
         when = as_of(at, axis, position) or AsOf.happened(now_ms())
-        with answering():
-            then = await in_thread(when, partial(orders.one, order_id, when))
+        then = await read_past(when, partial(orders.one, order_id, when))
         if then.row is None:
             detail = (
                 f"as of then, no order {order_id[:128]!r} was placed; GET /deliveries/{{order_id}} has it as of now"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
@@ -15,7 +14,7 @@ from domain.features.speed.window import SpeedState
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.hot_route import ReadyAnswer
 from infrastructure.http.paging import whole_number
-from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of, in_thread
+from infrastructure.http.time_travel import At, AtPosition, OnAxis, as_of, read_past
 from infrastructure.redis.state_reader import FoundState, ReadModelUnavailable, StateReader
 from infrastructure.replay.past_reads import PastKeys
 from infrastructure.replay.rider_places import RiderPlaces
@@ -77,7 +76,7 @@ def _riders(views: RiderViews) -> HTTPRouteHandler:
         2,000; `more` says whether there were more. Without `at` and `position`: as of the end of the log.
         """
         when = as_of(at, axis, position) or AsOf.happened(now_ms())
-        then = await _then(when, partial(views.places.at, when))
+        then = await read_past(when, partial(views.places.at, when))
         body = {
             "items": [place._asdict() for place in then.riders],
             "at_ms": then.horizon.at_ms,
@@ -110,7 +109,7 @@ def _window(views: RiderViews) -> HTTPRouteHandler:
         if when is None:
             state, at_ms = await _live(views.speeds, rider_id), now_ms()
         else:
-            past = await _then(when, partial(views.past.at, rider_id, when))
+            past = await read_past(when, partial(views.past.at, rider_id, when))
             state, at_ms = None if past.found is None else past.found.state, past.horizon.at_ms
         if state is None:
             raise ApiError(404, "unknown_rider", "no event of this rider counts as of then")
@@ -145,7 +144,7 @@ def _track(views: RiderViews) -> HTTPRouteHandler:
         if not 1 <= wanted <= MAX_TRACK_EVENTS:
             raise ApiError(400, "invalid_limit", f"events is from 1 to {MAX_TRACK_EVENTS:,}, not {wanted}")
         when = as_of(at, axis, position) or AsOf.happened(now_ms())
-        found = await _then(when, partial(views.tracks.at, rider_id, when, wanted))
+        found = await read_past(when, partial(views.tracks.at, rider_id, when, wanted))
         body = {
             "rider_id": rider_id,
             "at_ms": found.horizon.at_ms,
@@ -155,11 +154,6 @@ def _track(views: RiderViews) -> HTTPRouteHandler:
         return ReadyAnswer(body_of(body), {})
 
     return get_track
-
-
-async def _then(when: AsOf, work: Callable[[], T]) -> T:
-    with answering():
-        return await in_thread(when, work)
 
 
 async def _live(reader: StateReader, rider_id: str) -> SpeedState | None:

@@ -13,7 +13,7 @@ from litestar.params import FromPath, Parameter
 from domain.features.speed.window import SpeedState
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.hot_route import HotRoute, ReadyAnswer
-from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of, in_thread
+from infrastructure.http.time_travel import At, AtPosition, OnAxis, as_of, read_past
 from infrastructure.observability.lag import silence_cause
 from infrastructure.redis.state_reader import FoundState, MissingState, ReadModelUnavailable, StateReader
 from infrastructure.replay.past_reads import PastKeys
@@ -38,8 +38,7 @@ def speed_route(
 
     async def then(rider_id: str, when: AsOf, allow_expired: bool) -> Response[dict[str, Any]]:
         try:
-            with answering():
-                horizon, found = await in_thread(when, partial(past.at, rider_id, when))
+            horizon, found = await read_past(when, partial(past.at, rider_id, when))
             generation = await reader.generation()
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error

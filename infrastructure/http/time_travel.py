@@ -92,6 +92,12 @@ def answering() -> Iterator[None]:
         metrics.REPLAY_SECONDS.labels(outcome).observe(time.perf_counter() - began)
 
 
+async def read_past(when: AsOf, work: Callable[[], T]) -> T:
+    """Run ``work``, which blocks and answers about the past, in a thread. Raises ApiError as ``answering`` does."""
+    with answering():
+        return await in_thread(when, work)
+
+
 def past_error(error: Exception) -> ApiError:
     """The response for one of PAST."""
     if isinstance(error, Unresolvable):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
+from tests.support.servers.loopback_http import LoopbackServer, QuietHandler
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium, opened, until
 from tests.support.web.images import png_of, share_of
@@ -28,14 +27,14 @@ LAST_ZOOM = 15
 """Of the server: as many servers, it has no tile below."""
 
 
-class TileServer:
+class TileServer(LoopbackServer):
     """Serves tiles of one colour. ``asked``: the path and the Referer of each request."""
 
     def __init__(self) -> None:
         tile = png_of(COLOUR, 256, 256)
         asked: list[tuple[str, str | None]] = []
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 asked.append((self.path, self.headers.get("Referer")))
                 known = re.fullmatch(r"/t/(\d+)/\d+/\d+\.png", self.path)
@@ -46,23 +45,9 @@ class TileServer:
                 if found:
                     self.wfile.write(tile)
 
-            def log_message(self, *_: object) -> None:
-                """Writes nothing: what was asked for is compared."""
-
         self.asked = asked
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(Handler, "tiles")
         self.tiles = f"{self.origin}/t/{{z}}/{{x}}/{{y}}.png"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="tiles")
-
-    def __enter__(self) -> TileServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +9,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.server import EmbeddedServer
 from infrastructure.flink.bounded_jobs import BoundedJobs
 from infrastructure.flink.client import FlinkClient
@@ -23,11 +20,11 @@ from infrastructure.replay.parts_elsewhere import PartsElsewhere, PartsOrder
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.feature_history import make_history
 from tests.support.postgres.table_gate import TableGate
-from tests.support.servers.flink_cluster import JobManager, TaskManager, missing_environment
+from tests.support.servers.flink_cluster import JobManager, TaskManager
 from tests.support.servers.servers import running
 from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
-from tests.support.worlds.parts_world import busy_log, history_of
+from tests.support.worlds.parts_world import history_of
 
 WITHIN_S = 100.0
 LIMIT_S = 1_800
@@ -51,23 +48,6 @@ class GatedParts:
         self._gate.close()
         self._parts.make(order, on_tick)
         self.written = written(order.folder)
-
-
-@pytest.fixture(scope="module")
-def jobmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobManager]:
-    if (lacking := missing_environment()) is not None:
-        pytest.skip(lacking)
-    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    if not (ROOT / FOLDER / "lib" / python).is_dir():
-        pytest.skip(f"the environment of Flink is not for {python}, so its rows are refused")
-    with running(JobManager(tmp_path_factory.mktemp("flink"))) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def log(migrated_postgres: Postgres) -> Iterator[Settings]:
-    with busy_log(migrated_postgres) as settings:
-        yield settings
 
 
 @pytest.mark.timeout(LIMIT_S)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infrastructure.embedded.postgres import Postgres
 from infrastructure.errors import UserError
 from infrastructure.flink.bounded_jobs import BoundedJobs
 from infrastructure.flink.client import FlinkClient
@@ -22,32 +20,13 @@ from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_set import EtaRule
 from infrastructure.training_sets.feature_history import HISTORY, make_history
 from infrastructure.training_sets.history_shards import BoundHistory
-from tests.support.servers.flink_cluster import JobManager, TaskManager, missing_environment
+from tests.support.servers.flink_cluster import JobManager, TaskManager
 from tests.support.servers.servers import running
 from tests.support.servers.serving import ROOT
-from tests.support.worlds.parts_world import busy_log, contents, history_of
+from tests.support.worlds.parts_world import contents, history_of
 
 LIMIT_S = 1_800
 """Flink's client takes 15 s of CPU a job, and a training set has three: minutes where ten processes want each core."""
-
-
-@pytest.fixture(scope="module")
-def jobmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobManager]:
-    if (lacking := missing_environment()) is not None:
-        pytest.skip(lacking)
-    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    if not (ROOT / FOLDER / "lib" / python).is_dir():
-        pytest.skip(
-            f"the environment of Flink is not for {python}, so its rows are refused: make flink with this Python"
-        )
-    with running(JobManager(tmp_path_factory.mktemp("flink"))) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def log(migrated_postgres: Postgres) -> Iterator[Settings]:
-    with busy_log(migrated_postgres) as settings:
-        yield settings
 
 
 @pytest.fixture(scope="module")

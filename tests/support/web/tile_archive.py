@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
+
+from tests.support.servers.loopback_http import LoopbackServer, QuietHandler
 
 HEADER_BYTES: Final = 127
 PNG_TILES: Final = 2
@@ -50,7 +50,7 @@ def _varint(number: int) -> bytes:
     return bytes([*found, number])
 
 
-class ArchiveServer:
+class ArchiveServer(LoopbackServer):
     """Serves one archive by ranges, to pages of any origin. ``body`` None: it answers 503.
 
     ``asked``: the path and the Range of each request.
@@ -61,7 +61,7 @@ class ArchiveServer:
         self.asked: list[tuple[str, str | None]] = []
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 wanted = self.headers.get("Range")
                 server.asked.append((self.path, wanted))
@@ -73,18 +73,4 @@ class ArchiveServer:
                 self.end_headers()
                 self.wfile.write(found)
 
-            def log_message(self, *_: object) -> None:
-                """Writes nothing: what was asked for is compared."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="tile-archive")
-
-    def __enter__(self) -> ArchiveServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler, "tile-archive")

@@ -46,7 +46,7 @@ STORIES: dict[str, list[tuple[str, dict[str, Any]]]] = {
 """What a rider does that random events never do: each makes rows that come of many events together."""
 
 
-def _told(story: list[tuple[str, dict[str, Any]]], rider: str) -> History:
+def _events_of(story: list[tuple[str, dict[str, Any]]], rider: str) -> History:
     received = {"received_timestamp_ms": 0}
     return [
         (rider, kind, received | (_OF_ORDER if kind == "LegStarted" else {}) | data | {"rider_id": rider})
@@ -57,11 +57,11 @@ def _told(story: list[tuple[str, dict[str, Any]]], rider: str) -> History:
 @st.composite
 def _with_a_story(draw: st.DrawFn) -> History:
     """A story of one rider among random events, of the same rider too."""
-    told = iter(_told(draw(st.sampled_from(list(STORIES.values()))), draw(st.sampled_from(RIDERS))))
+    rest = iter(_events_of(draw(st.sampled_from(list(STORIES.values()))), draw(st.sampled_from(RIDERS))))
     found: History = []
     for event in draw(rider_histories):
-        found += [*islice(told, draw(st.integers(0, 3))), event]
-    return [*found, *told]
+        found += [*islice(rest, draw(st.integers(0, 3))), event]
+    return [*found, *rest]
 
 
 _OF_STREAM: dict[str, st.SearchStrategy[History]] = {
