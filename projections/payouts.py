@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from domain.features.payouts import fold as payouts_fold
+from domain.features.payouts.packaged import PATH
+from domain.features.payouts.tariff_times import check_times
 from projections.core.projection import Batching, Projection, RowPublication
 from read_models.payouts import published
 from read_models.payouts import rows as payout_rows
 from read_models.payouts import state as payout_state
 from read_models.payouts import tables as payouts
+
+# Before anything is folded: no node may pay by the time zone of its machine.
+check_times(PATH.read_text(encoding="utf-8"))
 
 PAYOUTS = Projection(
     name=payouts.NAME,

@@ -28,6 +28,7 @@ from domain.features.payouts.tariff import (
     rounded,
     total,
 )
+from domain.features.payouts.tariff_times import check_times
 from domain.riders.periods import period_of
 
 SHIPPED: dict[str, Any] = json.loads(PATH.read_text())
@@ -127,6 +128,22 @@ def test_a_night_may_pass_midnight_or_not() -> None:
 def test_a_tariff_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         version(**changes)
+
+
+@pytest.mark.parametrize("start", ["2026-12-07", "2026-12-07T00:00:00", "2026-12-07 00:00"])
+def test_regression_a_version_that_begins_at_a_time_without_a_zone_is_refused(start: str) -> None:
+    """Each machine read it in its own time zone: two nodes paid one leg by two versions, under one digest."""
+    data = copy.deepcopy(SHIPPED)
+    data["versions"].append(data["versions"][0] | {"version": 2, "from": start})
+    with pytest.raises(ValueError, match=r"version 2 of the tariff begins at .* names no time zone"):
+        check_times(json.dumps(data))
+
+
+def test_a_version_may_begin_at_a_time_of_any_zone_that_it_names() -> None:
+    data = copy.deepcopy(SHIPPED)
+    data["versions"].append(data["versions"][0] | {"version": 2, "from": "2026-12-07T00:00:00+01:00"})
+    check_times(json.dumps(data))
+    assert Tariff.from_json(json.dumps(data)).versions[1].from_ms == 1_796_598_000_000
 
 
 def test_versions_ascend() -> None:
