@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.backends import Backends
 from infrastructure.observability import metrics
+from infrastructure.observability.stage_gauges import forget_freshness
 from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.observability.watchdog import Watchdog, WorkSample, WorkState
 from infrastructure.postgres.advisory_locks import try_session_lock
@@ -104,6 +105,7 @@ class CityProcess:
             try:
                 while not try_session_lock(connection, "ridelog/city"):
                     connection.commit()
+                    forget_freshness(STAGE)
                     self._beats += 1
                     if self._stop.wait(ROUND_INTERVAL_S):
                         return

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.backends import Backends
 from infrastructure.observability import metrics
+from infrastructure.observability.stage_gauges import forget_payments
 from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.observability.watchdog import Watchdog, WorkSample, WorkState
 from infrastructure.payments.handing_over import RIDERS_AT_ONCE, HandingOver
@@ -164,6 +165,8 @@ class PaymentsProcess:
 
     def _report(self) -> None:
         """Report, unless another process hands over, or the thread has reported an error."""
+        if self._state == WAITING:
+            forget_payments()
         if self._state != RUNNING:
             return
         try:

@@ -16,6 +16,7 @@ from infrastructure.kafka.clients import make_consumer
 from infrastructure.kafka.consumer_decorators import BatchingConsumer, TimedConsumer
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import metrics
+from infrastructure.observability.stage_gauges import forget_stage
 from infrastructure.observability.stage_reports import StageProgress, StageReporter, read_stages
 from infrastructure.observability.watchdog import WorkSample
 from infrastructure.operations.generation_follower import TRANSIENT_ERRORS, follower_of, stage_name
@@ -115,6 +116,8 @@ class ProjectionWorker:
         self._connected: tuple[StreamFollower[Any], WorkerMetrics] | None = None
         self._must_restart = False
         self._reporters: dict[str, StageReporter] = {}
+        self._stage = ""
+        """Under which name it reports now: another one after a switch."""
 
     def run(self) -> None:
         """Run until ``stop``; wait for any server that becomes unavailable."""
@@ -123,6 +126,7 @@ class ProjectionWorker:
                 self._connect_and_follow, self._stop, _TRANSIENT_ERRORS, self._on_failure, self._projection.name
             )
         finally:
+            self._rename("")
             self._close_consumer()
             self._backends.close()
 
@@ -137,9 +141,15 @@ class ProjectionWorker:
 
     def _reporter(self) -> StageReporter:
         name = stage_name(self._projection.name, self._generation, is_active=self._is_active())
+        self._rename(name)
         if name not in self._reporters:
             self._reporters[name] = StageReporter(self._engine, name)
         return self._reporters[name]
+
+    def _rename(self, stage: str) -> None:
+        if self._stage and stage != self._stage:
+            forget_stage(self._stage)
+        self._stage = stage
 
     def _connect_and_follow(self) -> None:
         projection, backends = self._projection, self._backends

@@ -24,6 +24,7 @@ from infrastructure.kafka.clients import bootstrap
 from infrastructure.kafka.ports import PublishError
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import debezium_metrics as debezium
+from infrastructure.observability.stage_gauges import forget_tailer
 from infrastructure.observability.stage_reports import STANDBY, StageProgress, StageReporter
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.process_pool import tune_gc
@@ -89,6 +90,7 @@ def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threa
                 log.warning("%s: this tailer waits as a standby, and takes over when that one ends", error)
                 reporter.retire()
                 debezium.waiting(settings.slot_name)
+                forget_tailer()
                 standby = StageReporter(engine, STANDBY)
             standby.report(StageProgress())
             stop.wait(STANDBY_INTERVAL_S)

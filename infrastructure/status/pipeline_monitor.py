@@ -17,6 +17,7 @@ from infrastructure.event_store.log_head import LogHeadRow, read_head
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.observability.lag import HeadWatch
+from infrastructure.observability.stage_gauges import SLOT_STATUSES
 from infrastructure.observability.stage_reports import (
     SILENT_AFTER_S,
     StageProgress,
@@ -35,8 +36,6 @@ from infrastructure.timestamps import now_ms
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.rebuild.generations import active
-
-SLOT_STATUSES = ("reserved", "extended", "unreserved", "lost", "missing")
 
 
 def show_slot(state: SlotState | None) -> None:
