@@ -196,6 +196,9 @@ FLINK_CLUSTER_UP = named_gauge("ridelog_flink_cluster_up", "1 if the Flink clust
 PAYMENTS_OLDEST_SECONDS = named_gauge(
     "ridelog_payments_oldest_seconds", "Since the first attempt of the oldest payment that the provider has not taken"
 )
+PAYMENTS_UNPAID_HISTORY = named_gauge(
+    "ridelog_payments_unpaid_history", "1 while nothing is handed over until a person decides on payouts of long ago"
+)
 
 REPLAY_SECONDS = Histogram(
     "ridelog_replay_read_seconds",

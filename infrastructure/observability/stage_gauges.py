@@ -35,6 +35,7 @@ OF_PAYMENTS: Final = (
     metrics.PAYMENTS_HELD,
     metrics.PAYMENTS_DIFFERING,
     metrics.PAYMENTS_OLDEST_SECONDS,
+    metrics.PAYMENTS_UNPAID_HISTORY,
 )
 
 SLOT_STATUSES: Final = ("reserved", "extended", "unreserved", "lost", "missing")

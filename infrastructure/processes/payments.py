@@ -175,6 +175,7 @@ class PaymentsProcess:
             metrics.PAYMENTS_HELD.set(tally.held)
             metrics.PAYMENTS_DIFFERING.set(tally.differing)
             metrics.PAYMENTS_OLDEST_SECONDS.set(max(0.0, tally.oldest_s or 0.0))
+            metrics.PAYMENTS_UNPAID_HISTORY.set(bool(self._unpaid_history))
             self._stage().report(StageProgress(detail=tally._asdict() | {UNPAID_HISTORY: self._unpaid_history}))
         except _TRANSIENT_ERRORS as error:
             log.warning("%s: payments cannot report", error)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from infrastructure.postgres.payment_handovers import HISTORY_DAYS, LONG_AGO, PaymentHandovers, UnpaidHistory
+from infrastructure.processes.payments import PaymentsProcess
+from tests.support.servers.fake_provider import SECRET
+from tests.support.time_limits import scaled_s
+from tests.support.waiting import eventually
 from tests.support.worlds.payment_world import PaymentWorld, entry_of
 
 
@@ -87,3 +94,20 @@ def test_a_history_is_refused_though_a_newer_part_of_it_was_noted_first(world: P
     world.put("anna", "old", 10, days=HISTORY_DAYS + 20)
     with pytest.raises(UnpaidHistory, match="1 payouts are of legs"):
         world.handovers.note_new(1)
+
+
+def test_regression_a_history_that_is_not_decided_is_shown_to_the_alerts(world: PaymentWorld) -> None:
+    """No payment is open or held then, so that no rule saw that no rider was paid."""
+    put_history(world)
+    stop = threading.Event()
+    provider = {"payments_url": "http://127.0.0.1:9/", "payments_secret": SECRET}
+    process = PaymentsProcess(msgspec.structs.replace(world.backends.settings, **provider), stop)
+    thread = threading.Thread(target=process.run)
+    thread.start()
+    try:
+        eventually(lambda: REGISTRY.get_sample_value("ridelog_payments_unpaid_history") == 1, what="it is shown")
+    finally:
+        stop.set()
+        thread.join(scaled_s(30))
+    assert not thread.is_alive()
+    assert world.provider.ledger == []

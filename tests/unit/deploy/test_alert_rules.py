@@ -92,6 +92,7 @@ def test_a_log_line_that_a_rule_greps_for_is_written(rule: dict[str, Any]) -> No
         "ridelog_payments_held",
         "ridelog_payments_differing",
         "ridelog_payments_oldest_seconds",
+        "ridelog_payments_unpaid_history",
         "ridelog_rebuild_due",
         "ridelog_slot_retained_bytes",
         "ridelog_slot_safe_bytes",
