@@ -13,6 +13,7 @@ from contextlib import closing
 
 import psycopg2
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
@@ -20,6 +21,7 @@ from infrastructure.cdc.replication_slot import create_slot, drop_slot, ensure_p
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.postgres_cluster import create_database
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.observability.dead_rows import show_dead_rows
 from infrastructure.postgres import migrations
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from tests.support.postgres.log_events import events_of
@@ -108,3 +110,21 @@ def test_the_owner_migrates_and_appends_and_the_tailers_role_alone_makes_a_slot(
             assert not connection.execute(text(superuser)).scalar_one()
     finally:
         tailer.dispose()
+
+
+def test_regression_the_api_sees_how_long_the_transactions_of_other_roles_are_open(deployed: Deployed) -> None:
+    """Their age was hidden from its role: the alert on them could not fire for a forgotten session of a person."""
+    with closing(psycopg2.connect(deployed.url)) as forgotten, forgotten.cursor() as cursor:
+        cursor.execute("SELECT txid_current(), current_user")
+        (_, role) = cursor.fetchone() or (0, "")
+        assert role not in {"", deployed.of(OWNER), deployed.of(TAILER)}
+        deployed.role(OWNER)
+        owner = reader_engine(deployed.url)
+        try:
+            with owner.connect() as connection:
+                show_dead_rows(connection)
+        finally:
+            owner.dispose()
+    age_s = REGISTRY.get_sample_value("ridelog_oldest_transaction_seconds")
+    assert age_s is not None
+    assert age_s > 0
