@@ -132,6 +132,8 @@ class PostgresArchive(PostgresLog):
     def __init__(self, engine: Engine, now_ms: Callable[[], int] = now_ms) -> None:
         super().__init__(engine)
         self._now_ms = now_ms
+        # Each read is one statement: a transaction around it would be two more round trips, and a replay has ten reads.
+        self._single_reads = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def horizon(self, as_of: AsOf) -> Horizon:
         with unavailable_as_port_error(), self._engine.begin() as connection:
@@ -139,7 +141,7 @@ class PostgresArchive(PostgresLog):
 
     def last_version(self, stream: str, key: str, position: int) -> int:
         values = {"aggregate": aggregate_id(stream, key), "position": position}
-        with unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._single_reads.connect() as connection:
             last = connection.execute(_LAST, values).one_or_none()
             if last is None or last.position <= position:
                 return 0 if last is None else int(last.version)
@@ -167,7 +169,7 @@ class PostgresArchive(PostgresLog):
             # event time, and then reads all earlier events of the key.
             selection = f"FROM (SELECT {LOGGED_COLUMNS}, event_time {selection} OFFSET 0) s WHERE {_SENT_BY}"
             values = (*values, storable_ms(sent_by_ms))
-        with unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._single_reads.connect() as connection:
             return _logged(connection, f"SELECT {LOGGED_COLUMNS} {selection} ORDER BY {order}", values)
 
 

@@ -89,6 +89,8 @@ class PostgresStateSnapshots:
 
     def __init__(self, engine: Engine, projection: Projection[Any], every: int = SNAPSHOT_INTERVAL) -> None:
         self._engine = engine
+        # As in the archive, a replay of a key reads one statement at a time.
+        self._single_reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._stream = projection.stream
         self._of = {"projection": projection.name, "digest": fold_digest(projection)}
         self._mine = (c.projection == projection.name) & (c.fold_digest == self._of["digest"])
@@ -133,7 +135,7 @@ class PostgresStateSnapshots:
             "position": position,
             "ms": storable_ms(sent_by_ms),
         }
-        with unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._single_reads.connect() as connection:
             rows = connection.execute(_DECIDED, values).all()
         found: list[EventRange] = []
         for version, place, happened, to_last, to_next in rows:
@@ -147,7 +149,7 @@ class PostgresStateSnapshots:
         return self._mine & (c.aggregate_id == aggregate_id(self._stream, key))
 
     def _one(self, query: Any) -> StoredSnapshot | None:
-        with unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._single_reads.connect() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else StoredSnapshot(row[0], row[1], bytes(row[2]), row[3])
 

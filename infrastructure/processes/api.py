@@ -77,8 +77,9 @@ from infrastructure.replay.orders_then import OrdersThen
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.replay.past_reads import PastKeys, PastRows, RowReplay
 from infrastructure.replay.ping_changes import PingChanges
+from infrastructure.replay.remembered import Remembered
 from infrastructure.replay.rider_places import RiderPlaces
-from infrastructure.replay.rider_tracks import RiderTracks
+from infrastructure.replay.rider_tracks import MAX_AGE_S, MAX_RECORDS, RiderTracks
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import MonitoredRelay, PipelineMonitor
@@ -228,11 +229,13 @@ def _payments(settings: Settings) -> list[str]:
 
 def _rider_views(backends: Backends, speeds: StateReader) -> RiderViews:
     settings, reader, decode = backends.settings, backends.engine, backends.decode
+    # The window and the track of an instant are folded from the same pings, and so are those of the next instant.
+    decode_again = Remembered(decode, max_entries=MAX_RECORDS, max_age_s=MAX_AGE_S)
     return RiderViews(
         speeds,
-        PastKeys(reader, SPEED, decode, settings.replay_http_events),
+        PastKeys(reader, SPEED, decode_again, settings.replay_http_events),
         RiderPlaces(reader, decode),
-        RiderTracks(reader, decode, settings.replay_http_events),
+        RiderTracks(reader, decode_again, settings.replay_http_events),
         ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms),
     )
 

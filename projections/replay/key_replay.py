@@ -14,6 +14,7 @@ from domain.features.event_time import MAX_AHEAD_MS
 from domain.identifiers import shard_of
 from projections.core.fold import Fold
 from projections.core.ports import LoggedEvent, ParkedEvent, PortUnavailable, SinkRejected
+from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, EventRange, StateSnapshot, StateSnapshots, plan_by_event_time
 from projections.core.state_codec import latest_snapshot, read_snapshot
 from projections.replay.as_of import Horizon, Unresolvable, upto
@@ -125,7 +126,7 @@ class KeyReplay(Generic[S]):
         """
         following = self._range(key, version, version + 1, None)
         self._require_attached(key, version, following, horizon)
-        run = self._run(key, horizon, None)
+        run = self._run(key, horizon, None, version)
         if version and following:
             before = self.at(key, horizon._replace(position=min(horizon.position, following[0].position - 1)))
             if before is not None:
@@ -137,8 +138,8 @@ class KeyReplay(Generic[S]):
         if self._snapshots is not None:
             found = latest_snapshot(self._projection, self._snapshots, key, horizon.position)
         start, state = found or (None, None)
-        run = self._run(key, horizon, state)
         version = 0 if start is None else start.version
+        run = self._run(key, horizon, state, version)
         made: list[StateSnapshot] = []
         more = True
         try:
@@ -167,7 +168,7 @@ class KeyReplay(Generic[S]):
         if plan.version and state is None:
             # Dropped between the two queries, or damaged: fold everything.
             start, plan = None, plan_by_event_time([], last)
-        run = self._run(key, horizon, state)
+        run = self._run(key, horizon, state, plan.version)
         if plan.ranges or not last:
             # Only the beginning of a log is ever detached: if the first event exists, all later ones do.
             first = plan.ranges[0][0] if plan.ranges else plan.version
@@ -175,7 +176,7 @@ class KeyReplay(Generic[S]):
         made: list[StateSnapshot] = []
         whole_upto = plan.version
         try:
-            for after, until in _chunks(plan.ranges, self._snapshot_interval):
+            for after, until in chunks(plan.ranges, self._snapshot_interval):
                 events = self._range(key, after, until, horizon.happened_by_ms)
                 passed = run.fold(events)
                 # As long as no event is left out, the states are those of every horizon. They are saved, so that the
@@ -219,10 +220,13 @@ class KeyReplay(Generic[S]):
             if made and self._snapshots is not None:
                 self._snapshots.save(made, verified=verified)
 
-    def _run(self, key: str, horizon: Horizon, state: S | None) -> KeyRun[S]:
-        fold = Fold(self._projection, self._events.decode, lambda: horizon.at_ms, self._snapshot_interval)
+    def _run(self, key: str, horizon: Horizon, state: S | None, _version: int) -> KeyRun[S]:
+        """A run that continues from ``state``, which is that after ``_version``."""
         discarded = self._archive.discarded(self._projection.name)
-        return KeyRun(fold, key, state, discarded)
+        return KeyRun(self._fold(self._projection, horizon), key, state, discarded)
+
+    def _fold(self, projection: Projection[S], horizon: Horizon) -> Fold[S]:
+        return Fold(projection, self._events.decode, lambda: horizon.at_ms, self._snapshot_interval)
 
     def _range(self, key: str, after: int, until: int, by_ms: int | None) -> list[LoggedEvent]:
         return self._events.key_range(self._projection.stream, key, after, until, by_ms)
@@ -243,7 +247,7 @@ def _decided(snapshots: StateSnapshots, key: str, position: int, by_ms: int) -> 
     return sorted([*happened, *(one for one in later if not one.happened)])
 
 
-def _chunks(ranges: Sequence[tuple[int, int]], snapshot_interval: int) -> Iterator[tuple[int, int]]:
+def chunks(ranges: Sequence[tuple[int, int]], snapshot_interval: int) -> Iterator[tuple[int, int]]:
     """Split the ranges (after, upto] into parts of at most ``snapshot_interval`` versions."""
     for start, end in ranges:
         for after in range(start, end, snapshot_interval):

@@ -14,6 +14,7 @@ from domain.events.contracts import UndecodableError
 from domain.features.event_time import MAX_AHEAD_MS
 from infrastructure.postgres.engine import writer_engine
 from infrastructure.replay.past_reads import PastKeys
+from infrastructure.replay.remembered import Remembered
 from infrastructure.replay.rider_places import RiderPlaces, RiderThen
 from infrastructure.replay.rider_tracks import RiderTracks
 from projections.locations import LOCATIONS
@@ -180,3 +181,25 @@ def test_a_ping_that_cannot_be_decoded_is_left_out_of_the_track(engine: Engine) 
     assert numbers(tracks.at("anna", AsOf.at_position(3), 10).points) == [0, 2]
     # By event time the track ends with what is folded: the rider is parked at the second.
     assert numbers(tracks.at("anna", AsOf.happened(START_MS + 9_000), 10).points) == [0]
+
+
+def test_what_is_remembered_of_instants_before_changes_no_track(engine: Engine) -> None:
+    """Given late, simultaneous and out-of-order pings, when many instants are read, then each is as if read first."""
+    chance = random.Random(11)
+    pings = []
+    for number in range(400):
+        received_ms = START_MS + number * 1_000
+        sent_ms = received_ms + chance.choice([0, 0, 0, -90_000, -600_000, 2_001, 240_000])
+        pings.append(ping("anna", number, sent_ms, received_ms))
+        if chance.random() < 0.1:
+            pings.append(ping("anna", 1_000 + number, sent_ms, received_ms + 500))
+    recorded(engine, pings)
+    decode = Remembered(CODEC.decode, max_entries=200, max_age_s=60)
+    tracks = RiderTracks(engine, decode, 100_000)
+    for _ in range(12):
+        at_ms = START_MS + chance.randrange(420_000)
+        for as_of in (AsOf.happened(at_ms), AsOf.known(at_ms), AsOf.at_position(chance.randrange(1, 400))):
+            wanted = chance.choice([1, 30, 120])
+            found = tracks.at("anna", as_of, wanted)
+            assert found == RiderTracks(engine, CODEC.decode, 100_000).at("anna", as_of, wanted)
+            assert len(found.points) <= wanted
