@@ -16,7 +16,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks import page_browser as asked
 from benchmarks.cpu import by_program
-from benchmarks.page_load import DAY_INTERVAL_MS, DAY_PINGS, DAY_RIDER, day_pings, ride, rider_id
+from benchmarks.page_load import DAY_INTERVAL_MS, DAY_PINGS, DAY_RIDER, HOUR_MS, day_pings, drag, jumps, ride, rider_id
 from benchmarks.results import at_least, at_most, report
 from tests.support.waiting import eventually
 from tests.support.web.browser import browser, until
@@ -40,7 +40,6 @@ INSTANTS: Final = 120
 FOLLOW_S: Final = 30
 BLOCK_S: Final = 20.0
 BLOCKS: Final = 2
-HOUR_MS: Final = 3_600_000
 SETTLE_S: Final = 3.0
 MAX_LOAD_S: Final = 4 * 3_600
 """Longer than a run: the load is ended with it."""
@@ -85,35 +84,30 @@ def behind(city: Ridelog) -> int:
     return int(max(one["lag_events"] or 0 for one in found["stages"]))
 
 
-def scrub(page: Page, end_ms: int, instants: int) -> dict[str, float]:
-    """Move the handle to instants of the whole day, one after the other is drawn."""
+def scrub(page: Page, end_ms: int, instants: Sequence[int], name: str) -> dict[str, float]:
+    """Move the handle to each of the instants, one after the other is drawn. ``name`` begins the labels."""
     page.get_by_role("combobox", name="Length of the slider").select_option("1440")
-    chance, first_ms = random.Random(7), end_ms - (DAY_PINGS - 1) * DAY_INTERVAL_MS
-    # The slider begins 24 hours before now, which is an hour after the day began; the first ten need a full window.
-    earliest_ms = int(time.time() * 1000) - 24 * HOUR_MS + 600_000
+    first_ms = end_ms - (DAY_PINGS - 1) * DAY_INTERVAL_MS
     session, pids = asked.devtools(page), asked.browser_pids()
-    on_map, whole = [], []
+    found: list[list[float]] = []
     before = asked.cost(session, pids)
-    for _ in range(instants):
-        at_ms = chance.randrange(earliest_ms, end_ms) // 1000 * 1000
+    for wanted_ms in instants:
         at_ms = page.evaluate(
             "at => { const s = document.querySelector('.slider input'); const low = Number(s.min);"
             " return low + Math.round((at - low) / 1000) * 1000 }",
-            at_ms,
+            wanted_ms,
         )
         expected = first_ms + (at_ms - first_ms) // DAY_INTERVAL_MS * DAY_INTERVAL_MS
-        drawn, panel = page.evaluate(asked.INSTANT, [at_ms, expected, DAY_RIDER])
-        on_map.append(drawn)
-        whole.append(panel)
+        found.append(page.evaluate(asked.INSTANT, [at_ms, expected, DAY_RIDER]))
     after = asked.cost(session, pids)
     session.detach()
-    return {
-        "an instant of a day: map drawn p50, ms": statistics.median(on_map),
-        "an instant of a day: map drawn p95, ms": asked.percentile(on_map, 95),
-        "an instant of a day: window too p50, ms": statistics.median(whole),
-        "an instant of a day: window too p95, ms": asked.percentile(whole, 95),
-        "an instant of a day: CPU of the page's thread, ms": (after.task_s - before.task_s) * 1e3 / instants,
-        "an instant of a day: CPU of the browser, ms": (after.browser_s - before.browser_s) * 1e3 / instants,
+    figures: dict[str, float] = {}
+    for part, times in zip(("map drawn", "window too", "track and chart too"), zip(*found, strict=True), strict=True):
+        figures[f"{name}: {part} p50, ms"] = statistics.median(times)
+        figures[f"{name}: {part} p95, ms"] = asked.percentile(times, 95)
+    return figures | {
+        f"{name}: CPU of the page's thread, ms": (after.task_s - before.task_s) * 1e3 / len(instants),
+        f"{name}: CPU of the browser, ms": (after.browser_s - before.browser_s) * 1e3 / len(instants),
     }
 
 
@@ -256,7 +250,8 @@ def measure(city: Ridelog, options: argparse.Namespace) -> dict[str, Any]:
             add(server_times(city, end_ms))
             with opened(one, f"{url}?at={end_ms - HOUR_MS}&rider={DAY_RIDER}") as page:
                 expect(page.locator(".pings.window tbody tr").first).to_be_visible()
-                add(scrub(page, end_ms, INSTANTS))
+                add(scrub(page, end_ms, jumps(end_ms, INSTANTS), "an instant of a day"))
+                add(scrub(page, end_ms, drag(end_ms, INSTANTS), "a step of a drag over it"))
         if parts == ["instant"]:
             return figures
         with loaded(city, options):
@@ -294,6 +289,8 @@ def main() -> None:
         "following: frames/s": at_least(30),
         "a page that follows a rider costs the API, % of that": at_most(10),
         "an instant of a day: window too p95, ms": at_most(50),
+        "an instant of a day: track and chart too p95, ms": at_most(50),
+        "a step of a drag over it: track and chart too p95, ms": at_most(50),
     }
     report("page", figures, {label: target for label, target in targets.items() if label in figures})
 

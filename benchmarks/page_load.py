@@ -1,8 +1,9 @@
-"""The load of the benchmark of the page: riders that ride on, and the day of one rider."""
+"""The load of the benchmark of the page: riders that ride on, the day of one rider, and instants of it."""
 
 from __future__ import annotations
 
 import math
+import random
 import time
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ METRES_A_DEGREE: Final = 111_195.0
 DAY_RIDER: Final = "all-day"
 DAY_PINGS: Final = 17_280
 DAY_INTERVAL_MS: Final = 5_000
+HOUR_MS: Final = 3_600_000
+PIXEL_MS: Final = 96_000
+"""Of a slider of 24 hours that is 900 pixels wide."""
 
 
 def rider_id(number: int) -> str:
@@ -86,3 +90,28 @@ def day_pings(end_ms: int) -> list[dict[str, Any]]:
         }
         for number in range(DAY_PINGS)
     ]
+
+
+def jumps(end_ms: int, count: int) -> list[int]:
+    """Instants of the whole day by chance."""
+    chance, earliest_ms = random.Random(7), _earliest_ms()
+    return [chance.randrange(earliest_ms, end_ms) // 1000 * 1000 for _ in range(count)]
+
+
+def drag(end_ms: int, count: int) -> list[int]:
+    """A hand that moves on over the day, and turns at its ends: one to four pixels of the slider each time."""
+    chance, earliest_ms = random.Random(9), _earliest_ms()
+    at_ms, step_ms, found = end_ms, -PIXEL_MS, []
+    for _ in range(count):
+        moved_ms = at_ms + chance.randint(1, 4) * step_ms
+        if not earliest_ms <= moved_ms < end_ms:
+            step_ms = -step_ms
+            moved_ms = at_ms + step_ms
+        at_ms = moved_ms
+        found.append(at_ms // 1000 * 1000)
+    return found
+
+
+def _earliest_ms() -> int:
+    # The slider begins 24 hours before now, which is an hour after the day began; the first ten need a full window.
+    return int(time.time() * 1000) - 24 * HOUR_MS + 600_000

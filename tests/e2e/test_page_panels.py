@@ -113,3 +113,25 @@ def test_the_address_keeps_the_last_of_many_instants_without_a_call_for_each(chr
         page.go_back()
         expect(page.locator(".panel h2 bdi")).to_have_text("dragged")
         expect(page).to_have_url(re.compile(f"at={last}"))
+
+
+def test_all_of_a_riders_panel_is_of_the_last_instant_of_a_drag(chrome: Browser, city: Ridelog) -> None:
+    """Given a handle that moves a hundred times, then window, list, chart and map are of the last; and then of now."""
+    times = ride(city, "scrubbed")
+    with signed_in(chrome, city, f"/?at={times[-1]}&rider=scrubbed") as page:
+        expect(page.locator(".came tbody tr").first).to_be_visible()
+        page.evaluate(
+            "async ([from, to]) => { const slider = document.querySelector('.slider input');"
+            " const value = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value');"
+            " for (let n = 1; n <= 100; n += 1) { value.set.call(slider, String(from + ((to - from) * n) / 100));"
+            " slider.dispatchEvent(new Event('input', { bubbles: true }));"
+            " await new Promise((done) => requestAnimationFrame(done)); } }",
+            [times[-1], times[2] + 1_000],
+        )
+        expect(page.locator(".pings.window tbody tr")).to_have_count(3)
+        expect(page.locator(".came tbody tr")).to_have_count(3)
+        expect(page.get_by_role("img", name="Speed of the rider over its last 3 pings")).to_be_visible()
+        until(page, "([id, ms]) => window.ridelogMap.riders.get(id)?.ms === ms", ["scrubbed", times[2]])
+        page.get_by_role("button", name="Now").click()
+        expect(page.locator(".came tbody tr")).to_have_count(len(times))
+        expect(page.locator(".pings.window tbody tr")).to_have_count(10)

@@ -1,6 +1,6 @@
 // A uPlot chart as a component: size from its box, colours from the page, a text for those who do not see it.
 
-import { html, useEffect, useRef } from "./vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useRef } from "./vendor/htm-preact.js";
 import { clock } from "./format.js";
 
 /** @param {string} name @returns {string} */
@@ -51,10 +51,11 @@ export function Chart({ label, data, series, band, unit, lines = NO_LINES, heigh
     };
   }, [theme, series.length]);
 
-  useEffect(() => {
+  // With the layout, so that both are one drawing, in the frame that shows the rest of the panel.
+  useLayoutEffect(() => {
     plot.current?.setData(data);
   }, [data]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     plot.current?.redraw(false);
   }, [marker, JSON.stringify(lines)]);
 

@@ -1,6 +1,6 @@
 // Hooks that several parts of the page use: the colour scheme, work at an interval, reads that the newest wins.
 
-import { useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { ApiProblem } from "./api.js";
 import { clock } from "./format.js";
 import { onWake } from "./wake.js";
@@ -68,11 +68,12 @@ const problemOf = (error) => (error instanceof ApiProblem ? error : new ApiProbl
 
 /** Reads again when `key` changes, and every two seconds while it is live and the page is visible. Of the past, one read
  * at a time: while the handle moves, what it passed is shown on the way, and the newest is always read last.
- * @param {string} key @param {boolean} live @param {(signal: AbortSignal) => Promise<any>} read @returns {Reading} */
-export function useReading(key, live, read) {
+ * @param {string} key @param {boolean} live @param {(signal: AbortSignal) => Promise<any>} read
+ * @param {boolean} [on] while false, nothing is read, and what was read stays @returns {Reading} */
+export function useReading(key, live, read, on = true) {
   const [state, setState] = useState(NOTHING);
-  useLiveReading(live, key, read, setState);
-  useNewestReading(!live, key, read, setState);
+  useLiveReading(on && live, key, read, setState);
+  useNewestReading(on && !live, key, read, setState);
   return state;
 }
 
@@ -139,7 +140,8 @@ function useNewestReading(on, key, read, setState) {
     }
     reading.current = null;
   };
-  useEffect(() => {
+  // With the layout: an effect would come after the next frame, and each instant of the handle a frame later.
+  useLayoutEffect(() => {
     wanted.current = on ? { key, read } : null;
     const running = reading.current;
     const begin = () => {

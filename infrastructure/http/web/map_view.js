@@ -1,6 +1,6 @@
 // The map with its legend, the label of the past, what is under the pointer, and the buttons that zoom.
 
-import { html, useEffect, useRef } from "./vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useRef } from "./vendor/htm-preact.js";
 import * as text from "./format.js";
 import { CityMap } from "./map/city_map.js";
 import { AXIS_NAMES } from "./when.js";
@@ -32,7 +32,8 @@ export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, p
     onMap(made);
   }, []);
   useEffect(() => map?.recolour(), [map, theme]);
-  useEffect(() => map?.setScene({ nowMs: live ? () => Date.now() : () => shownMs, showsTraffic: live }), [map, live, shownMs]);
+  // With the layout, and so in the frame of the riders that came with it: an effect would have all painted twice.
+  useLayoutEffect(() => map?.setScene({ nowMs: live ? () => Date.now() : () => shownMs, showsTraffic: live }), [map, live, shownMs]);
   return html`<div class="map">
     <canvas ref=${canvas} tabindex="0" role="application" aria-label="Map of riders, orders and traffic. Arrow keys move it, plus and minus zoom, 0 shows everything; find one by its id in the field above."></canvas>
     <p class="legend"><span><i class="mark rider"></i>${text.count(counts.riders.length)}${counts.moreRiders ? "+" : ""} riders</span>

@@ -1,6 +1,6 @@
 // The past: the places of all riders and the orders of then. While the handle moves, one read at a time, the newest.
 
-import { useCallback, useEffect, useRef } from "./vendor/htm-preact.js";
+import { useCallback, useLayoutEffect, useRef } from "./vendor/htm-preact.js";
 import { address, request } from "./api.js";
 import { asOf } from "./when.js";
 
@@ -41,7 +41,8 @@ export function usePastCity({ on, session, place, map, onShown, onProblem }) {
     }
     reading.current = false;
   }, []);
-  useEffect(() => {
+  // With the layout: an effect would come after the next frame, and each instant of the handle a frame later.
+  useLayoutEffect(() => {
     wanted.current = place.at === null || !on ? null : place;
     if (wanted.current && map) read(map);
   }, [place.at, place.axis, on, session, map]);

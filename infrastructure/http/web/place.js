@@ -38,9 +38,9 @@ export function usePlace() {
       history.pushState(null, "", current.wanted);
       current.wanted = "";
     } else if (!current.timer) {
-      const waitMs = current.atMs + REPLACE_MS - Date.now();
-      if (waitMs <= 0) replaceNow(current);
-      else current.timer = window.setTimeout(() => replaceNow(current), waitMs);
+      // Not before the reads of this instant have begun: the call waits for another process of the browser.
+      const waitMs = Math.max(0, current.atMs + REPLACE_MS - Date.now());
+      current.timer = window.setTimeout(() => replaceNow(current), waitMs);
     }
   }, [place]);
   useEffect(() => {

@@ -1,6 +1,6 @@
 // What is known of one rider: its speed, explained down to the pings of its window.
 
-import { html, useEffect, useMemo } from "../vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useMemo } from "../vendor/htm-preact.js";
 import { address, request, segment } from "../api.js";
 import { Chart } from "../chart.js";
 import * as text from "../format.js";
@@ -21,23 +21,32 @@ const POINTS_HEIGHT = 45;
 function RiderView({ id, page }) {
   const { place, live, theme, map } = page;
   const at = asOf(place);
-  const window_ = useReading(`w ${id} ${at}`, live, (signal) =>
+  const window_ = useReading(windowKey(id, at), live, (signal) =>
     request(address(`riders/${segment(id)}/window`, at), { signal }));
-  const track = useReading(`t ${id} ${at}`, live, (signal) =>
-    request(address(`riders/${segment(id)}/track`, `events=${TRACK_EVENTS}`, at), { signal }));
+  // Of the past, the track follows the window: both at once would be folded in turns, and the window came as late as the
+  // track, whose 300 speeds take longer.
+  const trackAt = live ? "" : window_.key.slice(windowKey(id, "").length);
+  const track = useReading(`t ${id} ${trackAt}`, live, (signal) =>
+    request(address(`riders/${segment(id)}/track`, `events=${TRACK_EVENTS}`, trackAt), { signal }), live || trackAt !== "");
   const rider = window_.data;
   const points = track.data?.rider_id === id ? track.data.points : [];
   const lit = new Set((rider?.pings ?? []).map((/** @type {any} */ ping) => ping.event_timestamp_ms));
-  useEffect(() => {
+  // With the layout: the map paints in the frame that shows the panel, once.
+  useLayoutEffect(() => {
     map?.setTrack(points.map((/** @type {any} */ point) => ({ ...point, lit: lit.has(point.event_timestamp_ms) })));
-  }, [map, track.data, window_.data]);
-  useEffect(() => () => map?.setTrack([]), [map]);
-  useEffect(() => {
+    // Of the past, the window came before: what it lights up is painted with its track, and not on the one before too.
+  }, [map, track.data, live ? window_.data : null]);
+  useEffect(() => () => {
+    map?.setTrack([]);
+    map?.setLayer("points", POINTS_HEIGHT, null);
+  }, [map]);
+  useLayoutEffect(() => {
     map?.setLayer("points", POINTS_HEIGHT, trackPoints(points));
-    return () => map?.setLayer("points", POINTS_HEIGHT, null);
   }, [map, track.data]);
   const positions = useMemo(() => new Map(points.map((/** @type {any} */ point) => [pingKey(point), point.position])), [track.data]);
   const data = useMemo(() => speedSeries(points), [track.data]);
+  // The same element is not compared again when the window or the instant changes.
+  const came = useMemo(() => html`<${PingList} points=${points} page=${page} />`, [track.data, live]);
   const pings = [...(rider?.pings ?? [])].reverse();
   // While the handle moves, every ping is another one, and rows are used again instead of made again. At now a row keeps
   // its ping, so that the one that has the focus does not become another.
@@ -56,7 +65,7 @@ function RiderView({ id, page }) {
     ${live && rider && !window_.problem && track.data && html`<${Silence} id=${id} rider=${rider} last=${points.at(-1)} page=${page} />`}
     <h3>Speed along time</h3>
     <${Chart} label=${`Speed of the rider over its last ${points.length} pings`} data=${data} unit="km/h" theme=${theme}
-      marker=${live ? null : (rider?.at_ms ?? 0) / 1000}
+      marker=${live ? null : (track.data?.at_ms ?? 0) / 1000}
       series=${[
         { label: "speed", colour: "accent" },
         { label: "path", colour: "muted", width: 1.25, dash: [4, 4] },
@@ -79,10 +88,12 @@ function RiderView({ id, page }) {
         </tr>`)}
       </tbody>
     </table></div>
-    <${PingList} points=${points} page=${page} />
+    ${came}
     <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a>,
       <button class="link" onClick=${() => page.open("statement", id)}>what it is paid</button></p>`;
 }
+
+const windowKey = (/** @type {string} */ id, /** @type {string} */ at) => `w ${id} ${at}`;
 
 /** A client may send one id with two times; the window has ids without hyphens. @param {any} ping */
 const pingKey = (ping) => `${ping.event_timestamp_ms} ${ping.event_id.replaceAll("-", "")}`;
