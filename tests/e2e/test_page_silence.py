@@ -46,6 +46,21 @@ def opened_rider(page: Page, rider: str) -> None:
     expect(page.locator(".panel h2 bdi")).to_have_text(rider)
 
 
+def test_riders_that_go_on_sending_are_counted_although_no_rider_and_no_order_is_new(
+    chrome: Browser, city: Ridelog
+) -> None:
+    """Regression: last pings of others were those of when a rider or an order was new, so "No rider sends" was said
+    while all others sent."""
+    old_pings(city, "quiet", age_s=40)
+    old_pings(city, "another", age_s=90)
+    with signed_in(chrome, city) as page:
+        opened_rider(page, "quiet")
+        expect(why(page)).to_contain_text("No rider sends")
+        ride(city, "another")
+        expect(why(page)).to_contain_text("The rider is silent")
+        expect(why(page)).to_contain_text("others on the map sent one in the last minute")
+
+
 def test_a_rider_whose_pings_are_all_folded_is_silent(chrome: Browser, city: Ridelog) -> None:
     """Given a rider that stopped sending 40 s ago and others that send, then one click says: the rider is silent."""
     old_pings(city, "silent", age_s=40)

@@ -7,6 +7,8 @@ import { KnownCity } from "./known_city.js";
 import { LiveStream } from "./live_stream.js";
 
 const TRAFFIC_MS = 10_000;
+/** The panel of a silent rider counts who sent a ping in the last minute: by what is never older than this. */
+const REPORT_MS = 5_000;
 
 /** What is on the map. `more…`: there are more than were read.
  * @typedef {{riders: any[], orders: any[], moreRiders: boolean, moreOrders: boolean}} Shown */
@@ -20,11 +22,11 @@ export function useLiveCity({ on, session, live, map, onShown, onDenied }) {
   const known = useRef(new KnownCity());
   const isLive = useRef(live);
   isLive.current = live;
-  const reported = useRef(-1);
+  const reported = useRef({ riders: -1, atMs: 0 });
 
   const report = useCallback(() => {
     const { riders, orders } = known.current;
-    reported.current = riders.size;
+    reported.current = { riders: riders.size, atMs: Date.now() };
     onShown({ ...NOTHING, riders: [...riders.values()], orders: [...orders.values()] });
   }, []);
   const showAll = useCallback((/** @type {import("./map/city_map.js").CityMap} */ shownOn) => {
@@ -47,8 +49,9 @@ export function useLiveCity({ on, session, live, map, onShown, onDenied }) {
         if (dropped.length) map.dropRiders(dropped);
         if (orders.length) map.setOrders([...known.current.orders.values()]);
         map.fit();
-        // The lists of the finder change with who is there, not with each step.
-        if (orders.length || known.current.riders.size !== reported.current) report();
+        // The lists of the finder change with who is there, not with each step; times of last pings change with each.
+        const { riders: count, atMs } = reported.current;
+        if (orders.length || known.current.riders.size !== count || Math.abs(Date.now() - atMs) >= REPORT_MS) report();
       },
     });
     return () => stream.close();
