@@ -77,6 +77,7 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
             metrics.COMMANDS.labels(verb, outcome)
     limits = ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms)
     tiles = None if settings.map_tiles is None else map_tiles(settings.map_tiles)
+    authorizer = Authorizer(settings.parsed_tokens(), parts.sessions)
     handlers: list[HTTPRouteHandler | Router] = [
         pings_route(
             parts.submit,
@@ -87,13 +88,12 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
             on_unavailable=count_unavailable,
         ),
         speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.on_served),
-        *health_routes(parts.checks, parts.refresh_metrics),
+        *health_routes(parts.checks, parts.refresh_metrics, authorizer),
         index_route(LINKS, policy(tiles)),
         map_route(tiles, settings.map_attribution),
         web_files_route(),
         *parts.routers,
     ]
-    authorizer = Authorizer(settings.parsed_tokens(), parts.sessions)
     if parts.sessions is not None:
         handlers += session_routes(parts.sessions, authorizer.roles_of)
     return HeadApplication(
@@ -190,9 +190,10 @@ def node_application(
     on_shutdown: Sequence[Callable[[], Any]] = (),
 ) -> Litestar:
     """The application of a node without an API: ``/health/…`` and ``/metrics``, with the same guards."""
+    authorizer = Authorizer(settings.parsed_tokens())
     return HeadApplication(
-        health_routes(checks, refresh_metrics),
-        guards=guards(settings, Authorizer(settings.parsed_tokens())),
+        health_routes(checks, refresh_metrics, authorizer),
+        guards=guards(settings, authorizer),
         exception_handlers=HANDLERS,
         on_shutdown=list(on_shutdown),
         openapi_config=None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -69,6 +69,17 @@ class Authorizer:
             # A browser sends the cookie for any page that asks it to.
             check_browser_write(connection, by_cookie=True)
         return roles
+
+    def admits(self, connection: ASGIConnection[Any, Any, Any, Any], wanted: Sequence[Role]) -> bool:
+        """Whether a public handler may show the caller what is for ``wanted``: by its token, or none is set here.
+
+        A session does not count: it is looked up in Postgres, and health must be known without Postgres.
+        """
+        if not self._tokens:
+            return True
+        header = connection.headers.get("authorization")
+        roles = None if header is None else self.roles_of_header(header)
+        return roles is not None and not roles.isdisjoint({*wanted, "admin"})
 
     def roles_of_header(self, header: str) -> frozenset[Role] | None:
         """The roles of the token in the header Authorization; None for an unknown one."""

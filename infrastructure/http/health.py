@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import redis
-from litestar import MediaType, Response, get
+from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.log_head import read_head
+from infrastructure.http.auth import Authorizer
 from infrastructure.http.errors import errors, unavailable
+from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.observability import metrics
 from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
@@ -26,10 +29,30 @@ from infrastructure.settings.settings import Settings
 from infrastructure.status.flink_line import flink_ready
 from projections.catalogue import PROJECTIONS
 
-CHECK_TIMEOUT_S = 3.0
+log = logging.getLogger("ridelog.http")
 
-Check = Callable[[], Awaitable[str]]
-"""Returns 'ok', or what is wrong."""
+CHECK_TIMEOUT_S = 3.0
+LOG_INTERVAL_S = 60.0
+"""Between two lines about one stage: orchestrators ask every few seconds."""
+OPERATOR_ROLES: Final = ("metrics", "read")
+"""A token of one of these, or of admin, is shown what is wrong in full, and the metrics."""
+SEE_LOG: Final = "the log of this node says why"
+
+
+class StageHealth(NamedTuple):
+    """``shown``: 'ok', or what is wrong, for any client.
+
+    ``in_full``: the same with what a server or a stage said, which may name its address, user and database; "" if there
+    is no more to say.
+    """
+
+    shown: str
+    in_full: str = ""
+
+
+OK: Final = StageHealth("ok")
+
+Check = Callable[[], Awaitable[StageHealth]]
 
 
 class NotReady(msgspec.Struct):
@@ -41,7 +64,11 @@ class NotReady(msgspec.Struct):
     detail: str
 
 
-def health_routes(checks: dict[str, Check], refresh: Callable[[], Awaitable[None]]) -> list[HTTPRouteHandler]:
+def health_routes(
+    checks: dict[str, Check], refresh: Callable[[], Awaitable[None]], authorizer: Authorizer
+) -> list[HTTPRouteHandler]:
+    faults = ThrottledLogger(log, "not ready", interval_s=LOG_INTERVAL_S)
+
     @get("/health/live", summary="This process answers", tags=["health"], responses=errors(public=True))
     async def live() -> dict[str, str]:
         return {"status": "live"}
@@ -52,12 +79,21 @@ def health_routes(checks: dict[str, Check], refresh: Callable[[], Awaitable[None
         tags=["health"],
         responses={**errors(public=True), 503: ResponseSpec(NotReady, generate_examples=False)},
     )
-    async def ready() -> Response[dict[str, Any]]:
-        """Lag does not take a node out of service: ``status`` and the alerts report it."""
+    async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+        """Lag does not take a node out of service: `status` and the alerts report it.
+
+        Needs no token. What a server said, which may name its address and user, is shown to a token of role `metrics`
+        or `read`, and is in this node's log.
+        """
         names = list(checks)
         found = await asyncio.gather(*(_checked(checks[name]) for name in names))
-        stages = dict(zip(names, found, strict=True))
-        good = all(result == "ok" for result in found)
+        for name, health in zip(names, found, strict=True):
+            if health.in_full:
+                faults.warn(name, f"{name}: {health.in_full}")
+        in_full = authorizer.admits(request, OPERATOR_ROLES)
+        results = ((health.in_full if in_full else "") or health.shown for health in found)
+        stages = dict(zip(names, results, strict=True))
+        good = all(health == OK for health in found)
         body = {"status": "ready" if good else "not ready", "stages": stages}
         if not good:
             bad = "; ".join(f"{name}: {result}" for name, result in stages.items() if result != "ok")
@@ -67,7 +103,7 @@ def health_routes(checks: dict[str, Check], refresh: Callable[[], Awaitable[None
     @get(
         "/metrics",
         media_type=MediaType.TEXT,
-        opt={"role": ("metrics", "read")},
+        opt={"role": OPERATOR_ROLES},
         summary="Prometheus metrics",
         tags=["health"],
         responses=errors(503),
@@ -83,11 +119,11 @@ def health_routes(checks: dict[str, Check], refresh: Callable[[], Awaitable[None
     return [live, ready, exposition]
 
 
-async def _checked(check: Check) -> str:
+async def _checked(check: Check) -> StageHealth:
     try:
         return await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
     except TimeoutError:
-        return f"no answer within {CHECK_TIMEOUT_S:.0f} s"
+        return StageHealth(f"no answer within {CHECK_TIMEOUT_S:.0f} s")
 
 
 def needed(settings: Settings) -> tuple[str, ...]:
@@ -114,18 +150,20 @@ def ready_checks(
     ``flink``: the cluster that follows projections, if there is one. Its jobs are a stage of their own.
     """
 
-    async def postgres() -> str:
-        return failed_append() or await asyncio.to_thread(_postgres, writer or engine)
+    async def postgres() -> StageHealth:
+        if failure := failed_append():
+            return StageHealth(f"the last append failed: {SEE_LOG}", failure)
+        return await asyncio.to_thread(_postgres, writer or engine)
 
-    async def cache(client: AsyncRedisClient) -> str:
+    async def cache(client: AsyncRedisClient) -> StageHealth:
         try:
             await client.ping()
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            return f"Redis does not answer: {error}"
-        return "ok"
+            return _unavailable("Redis", error)
+        return OK
 
     def stage(name: str) -> Check:
-        async def check() -> str:
+        async def check() -> StageHealth:
             return await asyncio.to_thread(_stage, engine, name)
 
         return check
@@ -138,41 +176,46 @@ def ready_checks(
     return servers | {name: stage(name) for name in stages}
 
 
-async def _flink(cluster: FlinkCluster) -> str:
+def _unavailable(server: str, error: Exception) -> StageHealth:
+    what = f"{server} does not answer"
+    return StageHealth(f"{what}: {SEE_LOG}", f"{what}: {error}".splitlines()[0])
+
+
+async def _flink(cluster: FlinkCluster) -> StageHealth:
     try:
-        return flink_ready(await asyncio.to_thread(cluster.states))
+        return StageHealth(flink_ready(await asyncio.to_thread(cluster.states)))
     except ClusterUnavailable as error:
-        return str(error)
+        return StageHealth(f"the cluster does not answer: {SEE_LOG}", str(error))
 
 
-def _postgres(engine: Engine) -> str:
+def _postgres(engine: Engine) -> StageHealth:
     try:
         with engine.connect() as connection:
             read_head(connection)
             if fault := refuses_writes(connection):
                 # The server may accept writes by now, which only a new session shows.
                 discard(connection)
-                return fault
+                return StageHealth(fault)
     except SQLAlchemyError as error:
-        return f"Postgres does not answer: {error}".splitlines()[0]
-    return "ok"
+        return _unavailable("Postgres", error)
+    return OK
 
 
-def _stage(engine: Engine, name: str) -> str:
+def _stage(engine: Engine, name: str) -> StageHealth:
     try:
-        return describe_stage(newest(read_stages(engine)).get(name))
+        return stage_health(newest(read_stages(engine)).get(name))
     except SQLAlchemyError as error:
-        return f"Postgres does not answer: {error}".splitlines()[0]
+        return _unavailable("Postgres", error)
 
 
-def describe_stage(report: StageReport | None) -> str:
-    """'ok', or what is wrong with a stage."""
+def stage_health(report: StageReport | None) -> StageHealth:
+    """Whether a stage is connected. The reason why it does not run may quote a server."""
     if report is None:
-        return "has never reported: is it running?"
+        return StageHealth("has never reported: is it running?")
     if report.connected:
-        return "ok"
+        return OK
     if not report.alive:
-        return "its process has ended"
+        return StageHealth("its process has ended")
     if report.progress.state != "running":
-        return report.progress.state
-    return f"silent for {report.age_s:.0f} s"
+        return StageHealth(f"does not run: {SEE_LOG}", report.progress.state)
+    return StageHealth(f"silent for {report.age_s:.0f} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 import secrets
 import time
@@ -21,6 +22,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from infrastructure.http.browser_writes import is_https
 from infrastructure.http.errors import ApiError, errors, unavailable
+from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.settings.tokens import ROLES
 from projections.core.ports import PortUnavailable, SinkRejected
 
@@ -37,6 +39,8 @@ MAX_LOOKUP_THREADS: Final = 2
 _LOOKUP_THREADS: Final = ThreadPoolExecutor(MAX_LOOKUP_THREADS, thread_name_prefix="session-look-ups")
 """A client without a token can send any cookie. In the loop's own few threads the look-ups of a flood of them would
 keep the health checks and the reads of deliveries waiting."""
+
+_FAULTS: Final = ThrottledLogger(logging.getLogger("ridelog.http"), "sessions", interval_s=60.0)
 
 SESSION_CHECK: Final = "ridelog_session_check"
 """In the state of a request that a session allowed: the check to repeat while its answer, a stream, goes on."""
@@ -204,4 +208,7 @@ async def _stored(threads: ThreadPoolExecutor | None, work: Callable[[], T]) -> 
     try:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
     except (PortUnavailable, SinkRejected) as error:
-        raise unavailable("sessions_unavailable", str(error)) from error
+        # Any client may send a cookie, and Postgres' own text may name its address, user and database.
+        _FAULTS.warn("sessions", error)
+        detail = "Postgres does not answer, so no session can be looked up: the log of this node says why"
+        raise unavailable("sessions_unavailable", detail) from error

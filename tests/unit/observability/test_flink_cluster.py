@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from infrastructure.http.health import Check, ready_checks
+from infrastructure.http.health import OK, Check, StageHealth, ready_checks
 from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
 from projections.catalogue import PROJECTIONS
 from tests.support.servers.fake_flink import FakeFlink, fake_flink, listed_job
@@ -86,12 +86,12 @@ def test_regression_readiness_needs_one_request_however_many_jobs_there_are(fake
     cluster = cluster_of(fake)
     assert [job.projection for job in cluster.states()] == sorted(PROJECTIONS)
     checks = ready_checks(create_engine("postgresql+psycopg://"), None, (), flink=cluster)
-    assert asyncio.run(_result(checks["flink"])) == "ok"
+    assert asyncio.run(_result(checks["flink"])) == OK
     with pytest.raises(ClusterUnavailable, match="answered 404 to /jobs/"):
         cluster.jobs()
 
 
-async def _result(check: Check) -> str:
+async def _result(check: Check) -> StageHealth:
     return await check()
 
 
