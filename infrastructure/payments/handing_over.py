@@ -28,7 +28,8 @@ BOOKED_FROM_ATTEMPT = 6
 first conflicts the earlier request may still be in progress, and may fail: a payout that counted as done then would be
 lost."""
 BOOKED_AFTER_S = 15.0
-"""Longer than a call may take. An attempt may follow another one at once, after a restart and in a second process."""
+"""Longer than a call may take in all (CALL_TIMEOUT_S). An attempt may follow another one at once, after a restart and
+in a second process."""
 RIDERS_AT_ONCE = 8
 """Calls that a provider gets at the same time at most."""
 RIDERS_A_ROUND = 200
