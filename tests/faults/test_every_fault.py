@@ -14,13 +14,16 @@ import pytest
 from tests.support.faults.every import runs
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import EMBEDDED, World, world
+from tests.support.reports.proofs import whole
 from tests.support.waiting import eventually
 from tests.support.worlds.accounting import account_for, last_seqs, missing_in_kafka
 from tests.support.worlds.load import Load
 
 PACE_S = 0.05
-LAST_PINGS = 250
-"""Pings acknowledged after the fault, before the account is checked."""
+BATCH_PINGS = 25 if whole() else 8
+"""A third of the pings in ``make test``, in as many requests: a fault meets as many that wait for their answer."""
+FIRST_PINGS, LAST_PINGS = 20 * BATCH_PINGS, 10 * BATCH_PINGS
+"""The fault is within the first, and as many as the last are acknowledged after it, before the account is checked."""
 EVENTS_OF_A_WORLD = 50_000
 """After so many the test starts a new log, because each account reads the whole log."""
 
@@ -81,8 +84,8 @@ def test_invariants_1_to_4_hold_through(
     here = worlds.get(request, broker, fault.small_disk)
     chance = random.Random(f"{fault.name}/{broker}/{instant}")
     before = last_seqs(here.ridelog)
-    with Load(here.ridelog, seed=chance.randrange(1 << 30), pace_s=PACE_S) as load:
-        load.wait_for(chance.randrange(1, 500))
+    with Load(here.ridelog, seed=chance.randrange(1 << 30), batch=BATCH_PINGS, pace_s=PACE_S) as load:
+        load.wait_for(chance.randrange(1, FIRST_PINGS))
         fault.inject(here, chance)
         load.finish(LAST_PINGS)
     ended = time.monotonic()

@@ -28,7 +28,7 @@ from tests.support.worlds.ridelog import Ridelog, ridelog
 from tests.support.worlds.served_vectors import check_served_rows
 from tests.support.worlds.steady_load import SteadyLoad
 
-ETAS = int(os.environ.get("RIDELOG_TEST_ETAS", "1000000" if whole() else "2000"))
+ETAS = int(os.environ.get("RIDELOG_TEST_ETAS", "1000000" if whole() else "1000"))
 SLOW = model_files("slow", 2.0)
 RIDERS = 400 if whole() else 60
 PHASE_S = 600 + ETAS / 50
@@ -39,7 +39,7 @@ PHASE_S = 600 + ETAS / 50
 def test_invariants_8_and_17_whatever_eta_was_served_is_what_the_log_gives(
     record_property: Callable[[str, object], None], tmp_path: Path
 ) -> None:
-    """2,000 answers in ``make test``, a million in ``make prove``; RIDELOG_TEST_ETAS is another number.
+    """1,000 answers in ``make test``, a million in ``make prove``; RIDELOG_TEST_ETAS is another number.
 
     In between: kills, a rebuild and a switch, two changes of the model, restarts, and a log that is restored.
     """

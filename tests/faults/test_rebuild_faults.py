@@ -19,6 +19,7 @@ from tests.support.worlds.steady_load import SteadyLoad
 
 PREFILL = 200_000 if whole() else 10_000
 INSTANTS = 10 if whole() else 1
+PINGS_PER_S = 500 if whole() else 100
 FILL_S = 0.5 if whole() else 0.1
 """Shorter than the new generation is filled, so that a fault within it meets the fill."""
 
@@ -51,7 +52,7 @@ def test_a_rebuild_survives_the_loss_of_a_server(ridelog: Ridelog, fault: str, i
     riders = [f"fault-{uuid.uuid4().hex[:8]}-{number}" for number in range(100)]
     prefill(ridelog, riders, PREFILL)
     chance = random.Random(f"{fault}/{instant}")
-    with SteadyLoad(ridelog, riders, 500, seed=instant) as load:
+    with SteadyLoad(ridelog, riders, PINGS_PER_S, seed=instant) as load:
         phase = chance.choice(PHASES)
         process = rebuild_in(ridelog, "speed", phase)
         pause(chance.uniform(0.0, FILL_S) if phase == FILLS else 0.0)

@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 from tests.support.worlds.accounting import account_for, missing_in_kafka
 from tests.support.worlds.load import Load
 
-RATE, KILLS, KILL_INTERVAL_S = (2_000, 30, 60.0) if whole() else (500, 2, 8.0)
+RATE, KILLS, KILL_INTERVAL_S = (2_000, 30, 60.0) if whole() else (200, 2, 8.0)
 BATCH = 100
 BEGAN_S_AGO = 30 * 86_400
 """Half an hour of load is eight days of event time."""

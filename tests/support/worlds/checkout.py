@@ -17,7 +17,7 @@ def copy_checkout(folder: Path) -> Path:
     its source, by which Python sees that the compiled module is of it; a file that is changed is compiled.
     """
     for room in ROOMS:
-        shutil.copytree(ROOT / room, folder / room)
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("node_modules"))
     for file in ("app.py", "pyproject.toml", "alembic.ini"):
         shutil.copy(ROOT / file, folder / file)
     return folder
