@@ -29,15 +29,15 @@ def rider() -> str:
     return f"rider-{uuid.uuid4().hex[:10]}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
-    """A ridelog with tokens for the tests of the page in one file."""
+    """One ridelog with tokens for all tests of the page; each test uses its own riders and orders."""
     with city_with_tokens(tmp_path_factory.mktemp("page") / "data") as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Browser]:
-    """A Chromium without a window for the tests of the page in one file."""
+    """A Chromium without a window for the tests of one file."""
     with browser() as one:
         yield one

@@ -5,8 +5,9 @@ Time decides no test: other processes of the suite share the machine, so each ex
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +56,14 @@ def ride(city: Ridelog, rider: str, count: int = 12, latitude: float = 41.39, st
     position = city.post(pings)["position"]
     eventually(lambda: city.http.get(f"/riders/{quote(rider, safe='')}/speed").json().get("position", 0) >= position)
     # The riders of an instant are those that analytics knows, which may be a moment behind the speed.
-    eventually(lambda: any(one["rider_id"] == rider for one in city.http.get("/riders").json()["items"]))
+    eventually(lambda: any(one["rider_id"] == rider for one in all_riders(city)))
     return times
+
+
+def all_riders(city: Ridelog, **query: Any) -> list[dict[str, Any]]:
+    """The riders of ``GET /riders``: one page of it, which has room for those of all tests of the page."""
+    found: list[dict[str, Any]] = city.http.get("/riders", params={"limit": 1_000, **query}).json()["items"]
+    return found
 
 
 @contextmanager
@@ -86,23 +93,29 @@ def wait_on_map(page: Page, rider: str) -> None:
 
 
 def find(page: Page, wanted: str) -> None:
-    """Select the first match in the field above the map."""
-    field = page.get_by_role("searchbox", name="Find a rider or an order")
-    field.fill(wanted)
-    expect(page.locator(".finder li button").first).to_be_visible()
-    field.press("Enter")
+    """Select the rider or the order of that id among the matches of the field above the map.
+
+    An id of another test may contain it, and be the first match.
+    """
+    page.get_by_role("searchbox", name="Find a rider or an order").fill(wanted)
+    same = page.locator("bdi", has_text=re.compile(f"^{re.escape(wanted)}$"))
+    page.locator(".finder li button").filter(has=same).first.click()
 
 
-def serious_violations(page: Page) -> list[str]:
+def serious_violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
     """What axe-core finds serious or critical in the page as it is shown, one line each with the element.
 
-    Raises ToolsMissing where axe-core cannot be had.
+    ``rules``: the only rules that are checked; empty means all. Raises ToolsMissing where axe-core cannot be had.
     """
     install()
     source = installed_file("axe-core/axe.min.js")
     assert source is not None, "the lock names axe-core"
-    page.evaluate(source.read_text() + ";0")
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(source.read_text() + ";0")
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": list(rules)}
+    found = page.evaluate("options => axe.run(document, options).then(result => result.violations)", options)
     return [
         f"{one['impact']} {one['id']}: {node['html'][:120]}"
         for one in found

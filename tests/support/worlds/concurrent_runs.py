@@ -15,17 +15,15 @@ from xdist.workermanage import WorkerController
 
 FAULTS = "tests/faults/"
 MAX_CONCURRENT_FAULTS = 1
+PAGE = "tests/e2e/page/"
+"""The files of this folder share one running ridelog with tokens and one browser, and so run in one worker."""
 E2E = "tests/e2e/"
-"""The files of this folder share one running ridelog, and so run in one worker; but for those of E2E_ALONE."""
+"""The other files of this folder share another ridelog, and so run in one worker; but for those of E2E_ALONE."""
 E2E_ALONE = (
     "tests/e2e/test_analytics_real_tracks.py",
     "tests/e2e/test_change_a_fold.py",
     "tests/e2e/test_first_steps.py",
     "tests/e2e/test_fraud_page.py",
-    "tests/e2e/test_page.py",
-    "tests/e2e/test_page_accessibility.py",
-    "tests/e2e/test_page_panels.py",
-    "tests/e2e/test_page_tiles.py",
     "tests/e2e/test_real_tracks.py",
     "tests/e2e/test_secured_kafka.py",
     "tests/e2e/test_tokens.py",
@@ -37,7 +35,8 @@ LONGEST = (
     "tests/faults/test_many_etas.py",
     # They run one at a time: were they to wait for other files, one worker would be left with them alone at the end.
     "tests/faults/",
-    "tests/e2e/",
+    PAGE,
+    E2E,
     "tests/contract/test_kafka_topics.py",
     "tests/contract/test_kafka_publishers.py",
     "tests/integration/supervision/test_serve.py",
@@ -74,7 +73,9 @@ class LongestFirst(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist ha
 
 def scope_of(file: str) -> str:
     """The group of files that runs in one worker."""
-    return E2E if file.startswith(E2E) and file not in E2E_ALONE else file
+    if file in E2E_ALONE:
+        return file
+    return next((group for group in (PAGE, E2E) if file.startswith(group)), file)
 
 
 def next_scope(waiting: Sequence[str], unfinished: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from tests.support.worlds.concurrent_runs import (
     FAULTS,
     LONGEST,
     MAX_CONCURRENT_FAULTS,
+    PAGE,
     next_scope,
     rank_of,
     scope_of,
@@ -25,7 +26,7 @@ def test_every_file_and_folder_that_is_named_exists() -> None:
 
 
 def test_files_that_share_a_ridelog_are_one_group_and_every_other_file_is_its_own() -> None:
-    assert {scope_of(file) for file in FILES if file.startswith(E2E)} == {E2E, *E2E_ALONE}
+    assert {scope_of(file) for file in FILES if file.startswith(E2E)} == {PAGE, E2E, *E2E_ALONE}
     others = [file for file in FILES if not file.startswith(E2E)]
     assert [scope_of(file) for file in others] == others
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -32,7 +33,12 @@ def old_pings(city: Ridelog, rider: str, age_s: int, late_s: int = 0) -> None:
         for number in range(6)
     ]
     position = city.post(pings)["position"]
-    eventually(lambda: city.http.get(f"/riders/{rider}/window").json().get("position", 0) >= position)
+    eventually(lambda: city.http.get(f"/riders/{quote(rider)}/window").json().get("position", 0) >= position)
+
+
+def is_parked(city: Ridelog, rider: str) -> bool:
+    items = city.http.get("/parked", params={"projection": "speed"}).json()["items"]
+    return any(one["key"] == rider for one in items)
 
 
 def why(page: Page) -> Any:
@@ -84,7 +90,7 @@ def test_a_rider_with_pings_in_the_log_that_are_not_folded_waits_for_the_pipelin
     poison = Poison(city.info.postgres_url)
     poison.record({**ping, "accuracy_meters": 5}, now_ms)
     city.post([{**ping, "accuracy_meters": 5, "event_timestamp_ms": now_ms + 1_000}])
-    eventually(lambda: city.http.get("/parked", params={"projection": "speed"}).json()["items"], within_s=60)
+    eventually(lambda: is_parked(city, "waiting"), within_s=60, what="speed has parked the key")
     with signed_in(chrome, city) as page:
         opened_rider(page, "waiting")
         expect(why(page)).to_contain_text("The pipeline is late")
@@ -103,20 +109,20 @@ def test_a_rider_with_pings_in_the_log_that_are_not_folded_waits_for_the_pipelin
 
 
 def test_a_phone_whose_last_ping_came_late_may_hold_back_more(chrome: Browser, city: Ridelog) -> None:
-    old_pings(city, "offline", age_s=40, late_s=120)
+    old_pings(city, "sends late", age_s=40, late_s=120)
     ride(city, "online")
     with signed_in(chrome, city) as page:
-        opened_rider(page, "offline")
+        opened_rider(page, "sends late")
         expect(why(page)).to_contain_text("The phone sends late")
         expect(why(page)).to_contain_text("may hold back more")
 
 
 def test_the_past_says_nothing_about_a_silence_of_now(chrome: Browser, city: Ridelog) -> None:
     """Given a silent rider in the past, then its reason is neither read nor shown, and it is both after Now."""
-    old_pings(city, "past", age_s=300)
+    old_pings(city, "silent then", age_s=300)
     ride(city, "still sending")
     read: list[str] = []
-    with signed_in(chrome, city, f"/?at={int(time.time() * 1000) - 200_000}&rider=past") as page:
+    with signed_in(chrome, city, f"/?at={int(time.time() * 1000) - 200_000}&rider=silent+then") as page:
         page.on("request", lambda request: read.append(request.url) if "/events?" in request.url else None)
         expect(page.locator(".pings.window tbody tr").first).to_be_visible()
         expect(page.locator(".came tbody tr").first).to_be_visible()

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium, until
-from tests.support.web.page import NO_BROWSER, find, on_map, ride, signed_in, wait_on_map
+from tests.support.web.page import NO_BROWSER, all_riders, find, on_map, ride, signed_in, wait_on_map
 from tests.support.web.pictures import picture
 from tests.support.worlds.ridelog import Ridelog
 
@@ -47,8 +47,7 @@ def test_where_was_anna_then_as_we_knew_it_then(chrome: Browser, city: Ridelog) 
 
 
 def on_axis(city: Ridelog, rider: str, at_ms: int, axis: str) -> dict[str, Any]:
-    items = city.http.get("/riders", params={"at": at_ms, "axis": axis}).json()["items"]
-    return dict(next(each for each in items if each["rider_id"] == rider))
+    return next(each for each in all_riders(city, at=at_ms, axis=axis) if each["rider_id"] == rider)
 
 
 def local_time(page: Page, ms: int) -> str:

@@ -83,9 +83,9 @@ def test_tiles_appear_with_the_setting_and_say_whose_they_are(chrome: Browser, t
 def test_without_the_setting_no_tile_is_asked_for(chrome: Browser, city: Ridelog) -> None:
     """Given no setting, when the page shows a rider, then it has asked this server alone (``signed_in`` checks)."""
     assert city.http.get("/map").json() == {"tiles": None, "archive": None, "attribution": ""}
-    ride(city, "anna")
+    ride(city, "without tiles")
     with signed_in(chrome, city) as page:
-        wait_on_map(page, "anna")
+        wait_on_map(page, "without tiles")
         expect(page.locator(".attribution")).to_have_count(0)
         assert page.evaluate("window.ridelogMap.tilesLoaded") == 0
         assert page.evaluate("window.pmtiles === undefined"), "what reads an archive is loaded for one alone"
@@ -93,7 +93,7 @@ def test_without_the_setting_no_tile_is_asked_for(chrome: Browser, city: Ridelog
 
 def test_a_server_that_starts_while_the_page_asks_for_its_tiles_is_asked_again(chrome: Browser, city: Ridelog) -> None:
     """Regression: the page asked once, and had no tiles until a reload."""
-    ride(city, "ben")
+    ride(city, "late tiles")
     failures = iter((503, 503))
 
     def answer(route: Route) -> None:
@@ -107,7 +107,7 @@ def test_a_server_that_starts_while_the_page_asks_for_its_tiles_is_asked_again(c
         page.route("**/map", answer)
         page.route("**/t/**", lambda route: route.fulfill(body=png_of(COLOUR, 256, 256), content_type="image/png"))
         sign_in(page)
-        wait_on_map(page, "ben")
+        wait_on_map(page, "late tiles")
         expect(page.locator(".attribution")).to_have_text("late tiles")
         until(page, "() => window.ridelogMap.tilesLoaded > 0")
         assert next(failures, None) is None
