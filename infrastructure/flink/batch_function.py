@@ -16,6 +16,7 @@ from infrastructure.flink.worker_settings import worker_settings
 from infrastructure.flink.worker_watchdog import WorkerWatchdog, end_if_closed, end_with_taskmanager
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import logging as ridelog_logging
+from infrastructure.process_pool import tune_gc
 
 
 class FoldBatches(FlatMapFunction):  # type: ignore[misc]
@@ -44,6 +45,7 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         self._worker = PartitionWorker(settings, projection, PartitionEnds(settings, self._topic))
         self._watchdog = WorkerWatchdog(self._worker)
         self._watchdog.start()
+        tune_gc()
         self._applied = runtime_context.get_metrics_group().counter("applied")
 
     def flat_map(self, value: Any) -> Iterable[int]:

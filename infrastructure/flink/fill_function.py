@@ -14,6 +14,7 @@ from infrastructure.flink.worker_settings import worker_settings
 from infrastructure.flink.worker_watchdog import end_if_closed, end_with_taskmanager
 from infrastructure.observability import logging as ridelog_logging
 from infrastructure.operations.rebuild import FoldHere
+from infrastructure.process_pool import tune_gc
 from infrastructure.replay.exported_log import rebuild_log
 from projections.core.retry import RetryPolicy
 
@@ -40,6 +41,7 @@ class FillShards(MapFunction):  # type: ignore[misc]
         refuse_other_digest(self._projection, self._digest)
         self._backends = Backends(settings, pool_size=2)
         self._log = rebuild_log(self._backends.log, None if self._export is None else Path(self._export))
+        tune_gc()
 
     def map(self, value: str) -> int:
         """``value``: shard -> target, as JSON. Returns the number of shards, 0 if no rebuild fills the generation.
