@@ -13,9 +13,8 @@ from infrastructure.settings.settings import Settings
 
 
 def one_row_an_event(_gather_ms: int) -> str:
-    """The query without a window: each record is a batch of its own; a heartbeat has no arrays."""
-    arrays = ", ".join(f"CASE WHEN `offset` IS NOT NULL THEN ARRAY[`{name}`] END AS `{name}s`" for name in COLUMNS)
-    return f"SELECT `partition`, {arrays} FROM arrivals"
+    """The query without a window: each record is a batch of its own."""
+    return f"SELECT {', '.join(f'ARRAY[`{name}`] AS `{name}s`' for name in COLUMNS)} FROM arrivals"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pyflink.datastream.functions import FlatMapFunction, RuntimeContext
 
 from infrastructure.backends import projection_named
 from infrastructure.flink.digest_check import refuse_other_digest
-from infrastructure.flink.gathered_batches import partition_batch
+from infrastructure.flink.gathered_batches import batches_of
 from infrastructure.flink.partition_ends import PartitionEnds
 from infrastructure.flink.partition_worker import PartitionWorker
 from infrastructure.flink.worker_settings import worker_settings
@@ -49,11 +49,10 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         self._applied = runtime_context.get_metrics_group().counter("applied")
 
     def flat_map(self, value: Any) -> Iterable[int]:
-        """Fold one batch. Flink ends the bundle before a checkpoint's barrier passes: so what a checkpoint covers is
-        in the store."""
+        """Fold the batches of one window. Flink ends the bundle before a checkpoint's barrier passes: so what a
+        checkpoint covers is in the store."""
         assert self._worker is not None, "open() comes first"
-        batch = partition_batch(value, self._topic)
-        self._applied.inc(self._worker.receive(batch.partition, batch.records))
+        self._applied.inc(self._worker.receive(batches_of(value, self._topic)))
         return ()
 
     def close(self) -> None:

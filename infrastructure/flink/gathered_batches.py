@@ -1,42 +1,37 @@
-"""Converts one gathered row of the job into the records of a partition. Pure."""
+"""Converts one gathered row of the job into the records of its partitions. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Any
 
 from infrastructure.flink.statements import HEADERS
 from projections.core.ports import ConsumerRecord
 
-_NAMES = HEADERS
+Batches = Mapping[int, Sequence[ConsumerRecord]]
+"""Partition -> its records in offset order; none if it only had heartbeats."""
+_BY_OFFSET = attrgetter("offset")
 
 
-class PartitionBatch(NamedTuple):
-    """The records of one partition in offset order; none for a heartbeat."""
+def batches_of(row: Sequence[Sequence[Any]], topic: str) -> Batches:
+    """``row``: the arrays of partitions, offsets, keys, values and of each header, as ``batches_query`` has them.
 
-    partition: int
-    records: list[ConsumerRecord]
-
-
-def partition_batch(row: Sequence[Any], topic: str) -> PartitionBatch:
-    """``row``: partition, then the arrays of offsets, keys, values and of each header, as ``batches_query`` has them.
-
-    A header that a record lacks is left out, so that the record is foreign here as it is to every consumer.
+    A header that a record lacks is left out, so that the record is foreign here as it is to every consumer. Raises
+    ValueError if the arrays do not have one length.
     """
-    partition, offsets, keys, values, *headers = row
-    records: list[ConsumerRecord] = []
-    for offset, key, value, *texts in zip(*_equal(offsets, keys, values, *headers), strict=True):
-        found = [(name, text) for name, text in zip(_NAMES, texts, strict=True) if text is not None]
-        records.append(ConsumerRecord(topic, partition, offset, key or b"", value or b"", found))
-    # The window keeps the order of arrival, which is that of the offsets; this sort costs nothing then.
-    records.sort(key=lambda record: record.offset)
-    return PartitionBatch(partition, records)
-
-
-def _equal(offsets: Sequence[Any] | None, *columns: Sequence[Any] | None) -> list[Sequence[Any]]:
-    """The columns, empty for a heartbeat. Raises ValueError if they do not have one value for each offset."""
-    count = 0 if offsets is None else len(offsets)
-    found = [offsets or (), *(column or () for column in columns)]
-    if any(len(column) != count for column in found):
-        raise ValueError(f"a batch of {count} offsets has columns of {[len(column) for column in found]} values")
+    partitions, offsets, keys, values, *headers = row
+    found: dict[int, list[ConsumerRecord]] = {partition: [] for partition in set(partitions)}
+    # Hot path of every event that Flink follows.
+    lines = zip(partitions, offsets, keys, values, zip(*headers, strict=True), strict=True)
+    for partition, offset, key, value, texts in lines:
+        if offset is None:
+            continue
+        named = list(zip(HEADERS, texts, strict=True))
+        if None in texts:
+            named = [(name, text) for name, text in named if text is not None]
+        found[partition].append(ConsumerRecord(topic, partition, offset, key or b"", value or b"", named))
+    for records in found.values():
+        # The window keeps the order of arrival, which is that of the offsets; this sort costs nothing then.
+        records.sort(key=_BY_OFFSET)
     return found

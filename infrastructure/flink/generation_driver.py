@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Protocol
 
+from infrastructure.flink.gathered_batches import Batches
 from infrastructure.flink.pushed_records import Ends, PushedConsumer
-from projections.core.ports import ConsumerRecord
 from projections.live.stream_follower import StreamFollower
 
 IDLE_CHECK_INTERVAL_S = 2.0
 MAX_REFOLD_S = 0.5
-"""Longest time for which one call goes on with the refold of a shard. The partition's next batch waits meanwhile."""
+"""Longest time for which one call goes on with the refold of a shard. The next batches wait meanwhile."""
 
 
 class DriverReports(Protocol):
@@ -52,8 +52,8 @@ class GenerationDriver:
         self._idle_checked_at = clock()
         self._must_restart = False
 
-    def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> int:
-        """Fold the records of ``partition``, none for a heartbeat. Returns how many events were applied.
+    def receive(self, batches: Batches) -> int:
+        """Fold the records of the partitions, none for a heartbeat. Returns how many events were applied.
 
         When it returns, the records are in the store with their fence. After an error the caller closes the driver:
         the next call connects again, and fills from the log what is missing. Raises TRANSIENT_ERRORS.
@@ -62,7 +62,8 @@ class GenerationDriver:
             self.close()
         follower, reports = self._connected()
         before = follower.counters.applied
-        self._consumer.push(partition, records)
+        for partition, records in batches.items():
+            self._consumer.push(partition, records)
         follower.step(0)
         self._refold(follower)
         if self._clock() - self._idle_checked_at >= IDLE_CHECK_INTERVAL_S:

@@ -13,6 +13,7 @@ from infrastructure.backends import projection_named
 from infrastructure.flink.batch_function import FoldBatches
 from infrastructure.flink.job_options import JobOptions, job_name
 from infrastructure.flink.partition_ends import PartitionEnds
+from infrastructure.flink.partition_groups import group_expression
 from infrastructure.flink.statements import (
     TopicSource,
     arrivals_view,
@@ -56,7 +57,8 @@ def submit(settings: Settings, name: str, query: Callable[[int], str] = batches_
     tables = StreamTableEnvironment.create(environment)
     for key, value in options.flink().items():
         tables.get_config().set(key, value)
-    for statement in (records_table(source), heartbeats_table(settings.topic_partitions), arrivals_view()):
+    group = group_expression(settings.topic_partitions, environment.get_parallelism())
+    for statement in (records_table(source), heartbeats_table(settings.topic_partitions), arrivals_view(group)):
         tables.execute_sql(statement)
     batches = tables.to_data_stream(tables.sql_query(query(options.gather_ms)))
     folded = batches.flat_map(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.backends import Backends
+from infrastructure.flink.gathered_batches import Batches
 from infrastructure.flink.generation_driver import GenerationDriver
 from infrastructure.flink.pushed_records import Ends
 from infrastructure.observability.stage_reports import FLINK_DETAIL, StageProgress, StageReporter
@@ -17,7 +18,7 @@ from infrastructure.observability.watchdog import WorkSample
 from infrastructure.operations.generation_follower import TRANSIENT_ERRORS, follower_of, stage_name
 from infrastructure.operations.worker_metrics import WorkerMetrics
 from infrastructure.settings.settings import Settings
-from projections.core.ports import ConsumerRecord, PortUnavailable, SinkRejected
+from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 from projections.core.retry import SERVICE_RETRY_DELAYS_S, RetryDelays
 from projections.digest.digest import fold_digest
@@ -77,14 +78,14 @@ class PartitionWorker:
         self._beats = 0
         self._is_called = False
 
-    def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> int:
-        """Fold the records of ``partition``, none for a heartbeat. Returns how many events were applied.
+    def receive(self, batches: Batches) -> int:
+        """Fold the records of the partitions, none for a heartbeat. Returns how many events were applied.
 
         When it returns, the served generation has them in its store, with the fence that proves it.
         """
         self._is_called = True
         try:
-            return self._receive(partition, records)
+            return self._receive(batches)
         finally:
             self._is_called = False
 
@@ -104,7 +105,7 @@ class PartitionWorker:
         if (driver := self._drivers.get(number)) is not None:
             driver.set_trouble(message, restart=restart)
 
-    def _receive(self, partition: int, records: Sequence[ConsumerRecord]) -> int:
+    def _receive(self, batches: Batches) -> int:
         applied, done = 0, set[int]()
         delays = RetryDelays(SERVICE_RETRY_DELAYS_S)
         while True:
@@ -115,7 +116,7 @@ class PartitionWorker:
                 self._on_unavailable(error, delays)
                 continue
             for number in [n for n in self._drivers if n not in done and self._is_due(n)]:
-                if (count := self._attempt(number, partition, records)) is not None:
+                if (count := self._attempt(number, batches)) is not None:
                     done.add(number)
                     applied += count if number == self._active else 0
             if self._active is None or self._active in done or self._active not in self._drivers:
@@ -131,11 +132,11 @@ class PartitionWorker:
     def _is_due(self, number: int) -> bool:
         return number not in self._failing or self._failing[number].retry_at <= self._clock()
 
-    def _attempt(self, number: int, partition: int, records: Sequence[ConsumerRecord]) -> int | None:
+    def _attempt(self, number: int, batches: Batches) -> int | None:
         """Events applied to the generation; None after an error, from which it will be tried again."""
         driver = self._drivers[number]
         try:
-            applied = driver.receive(partition, records)
+            applied = driver.receive(batches)
         except TRANSIENT_ERRORS as error:
             delays = self._failing[number].delays if number in self._failing else RetryDelays(SERVICE_RETRY_DELAYS_S)
             delay_s = delays.next_s()

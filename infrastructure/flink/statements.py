@@ -1,4 +1,4 @@
-"""The SQL of the streaming job: Kafka and heartbeats in, one row for a partition and a short window out. Pure."""
+"""The SQL of the streaming job: Kafka and heartbeats in, one row for a subtask and a short window out. Pure."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _PROVIDER = "EnvVarConfigProvider"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 BATCHES = """
-SELECT `partition`, {gathered}
+SELECT {gathered}
 FROM TABLE(TUMBLE(TABLE arrivals, DESCRIPTOR(arrived), INTERVAL '{seconds}' SECOND(3, 3)))
-GROUP BY window_start, window_end, `partition`
+GROUP BY window_start, window_end, partition_group
 """.strip()
-COLUMNS = ("offset", "record_key", "payload", *HEADERS)
+COLUMNS = ("partition", "offset", "record_key", "payload", *HEADERS)
 
 
 class TopicSource(NamedTuple):
@@ -79,22 +79,23 @@ def heartbeats_table(partitions: int) -> str:
     return f"CREATE TABLE heartbeats (`partition` INT, arrived AS PROCTIME()) WITH ({_options(options)})"
 
 
-def arrivals_view() -> str:
-    """DDL of the union of both. A heartbeat has no offset."""
+def arrivals_view(partition_group: str) -> str:
+    """DDL of the union of both. A heartbeat has no offset. ``partition_group``: SQL for the key of the gathering."""
     found = ", ".join(f"headers['{name}'] AS `{name}`" for name in HEADERS)
     empty = ", ".join(f"CAST(NULL AS BYTES) AS `{name}`" for name in ("record_key", "payload", *HEADERS))
     return (
-        f"CREATE TEMPORARY VIEW arrivals AS SELECT `partition`, `offset`, record_key, payload, {found}, arrived "
-        f"FROM records UNION ALL SELECT `partition`, CAST(NULL AS BIGINT) AS `offset`, {empty}, arrived FROM heartbeats"
+        f"CREATE TEMPORARY VIEW arrivals AS SELECT *, {partition_group} AS partition_group "
+        f"FROM (SELECT `partition`, `offset`, record_key, payload, {found}, arrived FROM records UNION ALL "
+        f"SELECT `partition`, CAST(NULL AS BIGINT) AS `offset`, {empty}, arrived FROM heartbeats)"
     )
 
 
 def batches_query(gather_ms: int) -> str:
     """The query of the batches: columns, because an array of rows costs Python's coder 23 µs more for each record.
 
-    ``gather_ms``: for how long the records of one partition are gathered into one batch.
+    ``gather_ms``: for how long the records of the partitions of one group are gathered into one batch.
     """
-    gathered = ", ".join(f"ARRAY_AGG(`{name}`) FILTER (WHERE `offset` IS NOT NULL) AS `{name}s`" for name in COLUMNS)
+    gathered = ", ".join(f"ARRAY_AGG(`{name}`) AS `{name}s`" for name in COLUMNS)
     return BATCHES.format(gathered=gathered, seconds=f"{gather_ms / 1000:.3f}")
 
 

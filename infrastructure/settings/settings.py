@@ -145,11 +145,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="REST address of a Flink cluster that follows projections: http://host:8081")
     ] = None
     flink_gather_ms: Annotated[
-        int, Meta(ge=10, le=60_000, description="for how long a Flink job gathers the records of a partition")
+        int, Meta(ge=10, le=60_000, description="for how long a Flink job gathers the records of a subtask")
     ] = 200
     flink_bundle_batches: Annotated[
         Positive, Meta(description="gathered batches that Flink hands to Python at once")
-    ] = 64
+    ] = 1
     flink_bundle_ms: Annotated[
         Positive, Meta(description="for how long gathered batches may wait for a bundle to be full")
     ] = 20

@@ -45,12 +45,13 @@ class Partitions:
         return {partition: len(self._records[partition]) for partition in partitions}
 
     def deliver(self, worker: PartitionWorker, partitions: int) -> None:
-        """Hand everything new to ``worker``, a batch for each partition; an empty one is a heartbeat."""
+        """Hand everything new to ``worker``, in two groups of partitions; an empty batch is a heartbeat."""
         self._read()
-        for partition in range(partitions):
-            found = self._records[partition][self._delivered[partition] :]
-            self._delivered[partition] += len(found)
-            worker.receive(partition, found)
+        for group in (range(0, partitions, 2), range(1, partitions, 2)):
+            batches = {partition: self._records[partition][self._delivered[partition] :] for partition in group}
+            for partition, found in batches.items():
+                self._delivered[partition] += len(found)
+            worker.receive(batches)
 
     def _read(self) -> None:
         while (chunk := self._table.read(self._position, 1 << 62)) is not None:
@@ -144,7 +145,7 @@ def test_a_lost_last_record_of_an_idle_partition_is_found_by_heartbeats(settings
     for _ in range(3):
         clock.now_s += IDLE_CHECK_INTERVAL_S
         for partition in range(settings.topic_partitions):
-            worker.receive(partition, [])
+            worker.receive({partition: []})
     worker.close()
     assert set(_states(backends.stores.sink(SPEED, 1))) == {"r1"}
 

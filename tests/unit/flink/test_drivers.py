@@ -136,7 +136,7 @@ class FlinkJob:
     def _receive(self, driver: GenerationDriver, partition: int, records: Sequence[ConsumerRecord]) -> None:
         while True:
             try:
-                driver.receive(partition, records)
+                driver.receive({partition: records})
             except ServerUnavailable:
                 driver.close()
                 continue

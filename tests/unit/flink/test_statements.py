@@ -7,12 +7,11 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from infrastructure.flink.environment import FOLDER, LIB, FlinkEnvironment
-from infrastructure.flink.gathered_batches import partition_batch
+from infrastructure.flink.gathered_batches import batches_of
 from infrastructure.flink.statements import (
     HEADERS,
     TopicSource,
@@ -115,10 +114,10 @@ def test_the_window_has_the_gather_time(gather_ms: int, seconds: str) -> None:
     assert f"INTERVAL '{seconds}' SECOND(3, 3)" in batches_query(gather_ms)
 
 
-def test_every_column_of_the_view_is_gathered_and_heartbeats_are_left_out() -> None:
-    query, view = batches_query(200), arrivals_view()
-    for name in ("offset", "record_key", "payload", *HEADERS):
-        assert f"ARRAY_AGG(`{name}`) FILTER (WHERE `offset` IS NOT NULL)" in query
+def test_every_column_of_the_view_is_gathered() -> None:
+    query, view = batches_query(200), arrivals_view("0")
+    for name in ("partition", "offset", "record_key", "payload", *HEADERS):
+        assert f"ARRAY_AGG(`{name}`)" in query
     assert all(view.count(f"`{name}`") == 2 for name in HEADERS)
 
 
@@ -128,38 +127,34 @@ def test_every_partition_gets_heartbeats() -> None:
     assert "'fields.partition.max' = '7'" in ddl
 
 
-def row(*values: list[Any] | None) -> list[Any]:
-    """Partition 2, then offsets, keys, payloads, and the columns of HEADERS."""
-    return [2, *values]
-
-
 def test_a_row_becomes_the_records_that_a_consumer_polls() -> None:
-    found = partition_batch(
-        row([5, 6], [b"a", b"a"], [b"x", b"y"], [b"GpsPing"] * 2, [b"1", b"2"], [b"9", b"10"], [b"3", b"4"]), "t"
-    )
-    assert [(one.partition, one.offset, one.key, one.value) for one in found.records] == [
+    row = [[2, 4, 2], [5, 9, 6], [b"a", b"c", b"a"], [b"x", b"z", b"y"], [b"GpsPing"] * 3]
+    found = batches_of([*row, [b"1", b"7", b"2"], [b"9", b"11", b"10"], [b"3", b"8", b"4"]], "t")
+    assert [(one.partition, one.offset, one.key, one.value) for one in found[2]] == [
         (2, 5, b"a", b"x"),
         (2, 6, b"a", b"y"),
     ]
-    assert dict(found.records[1].headers) == {
-        "eventType": b"GpsPing",
-        "version": b"2",
-        "position": b"10",
-        "seq": b"4",
-    }
+    assert dict(found[2][1].headers) == {"eventType": b"GpsPing", "version": b"2", "position": b"10", "seq": b"4"}
+    assert [(one.partition, one.offset) for one in found[4]] == [(4, 9)]
 
 
-def test_a_heartbeat_has_no_records() -> None:
-    assert partition_batch(row(*[None] * 7), "t") == (2, [])
+def test_a_heartbeat_names_its_partition_and_has_no_records() -> None:
+    assert batches_of([[2], *[[None]] * 7], "t") == {2: []}
+
+
+def test_heartbeats_among_records_are_left_out() -> None:
+    row = [[2, 2, 3], [None, 5, None], *([None, text, None] for text in (b"a", b"x", b"GpsPing", b"1", b"9", b"3"))]
+    assert {partition: len(records) for partition, records in batches_of(row, "t").items()} == {2: 1, 3: 0}
 
 
 def test_a_record_without_key_value_or_header_is_foreign_as_everywhere() -> None:
-    (one,) = partition_batch(row([5], [None], [None], [None], [b"1"], [b"1"], [b"1"]), "t").records
+    ((one,),) = batches_of([[2], [5], [None], [None], [None], [b"1"], [b"1"], [b"1"]], "t").values()
     assert (one.key, one.value) == (b"", b"")
+    assert [name for name, _ in one.headers] == ["version", "position", "seq"]
     with pytest.raises(ForeignRecord):
         logged_event(one, 8)
 
 
 def test_columns_of_different_lengths_are_no_batch() -> None:
-    with pytest.raises(ValueError, match="a batch of 2 offsets"):
-        partition_batch(row([5, 6], [b"a"], [b"x"], [b"GpsPing"], [b"1"], [b"9"], [b"3"]), "t")
+    with pytest.raises(ValueError, match="zip"):
+        batches_of([[2, 2], [5, 6], [b"a"], [b"x"], [b"GpsPing"], [b"1"], [b"9"], [b"3"]], "t")
