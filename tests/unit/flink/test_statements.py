@@ -46,6 +46,12 @@ def test_the_source_starts_at_the_given_offsets_and_goes_back_to_the_earliest() 
     assert "'properties.auto.offset.reset' = 'earliest'" in ddl
 
 
+def test_a_fetch_waits_for_many_records_and_not_for_long() -> None:
+    ddl = records_table(source())
+    assert "'properties.fetch.min.bytes' = '262144'" in ddl
+    assert "'properties.fetch.max.wait.ms' = '50'" in ddl
+
+
 def test_a_quote_in_a_value_ends_no_literal() -> None:
     assert "'topic' = 'it''s'" in records_table(source(topic="it's"))
 
