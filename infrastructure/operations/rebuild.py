@@ -186,12 +186,13 @@ def rebuilding(
     fill_elsewhere: FillElsewhere | None = None,
     export: Path | None = None,
     check_writer: Callable[[Connection], None] = lambda connection: None,
+    min_events: int = MIN_EVENTS_FOR_PROCESSES,
 ) -> Iterator[Rebuild]:
     """Open a Rebuild with its ports. ``on_note`` gets lines for people. Raises UserError if another rebuild runs.
 
     ``fill_elsewhere`` fills the new generation on other machines; without it this machine does, by ``workers``.
     ``export``: a folder with the beginning of the log as files, from which the new generation is filled.
-    ``check_writer`` is that of ``PostgresGenerations``.
+    ``check_writer`` is that of ``PostgresGenerations``. Up to ``min_events`` events there is one process.
     """
     retry = RetryPolicy(on_note)
     # A server may still be starting: this step waits for it, like every later one.
@@ -199,7 +200,9 @@ def rebuilding(
     with open_backends(settings, FOLD_SETTINGS) as backends, rebuild_lock(backends.engine, projection.name):
         # An export that does not fit is reported before anything is filled.
         log = retry.call(lambda: rebuild_log(backends.log, export))
-        context = _FillContext(backends, projection, workers, retry, on_progress, on_note, log, fill_elsewhere, export)
+        context = _FillContext(
+            backends, projection, workers, retry, on_progress, on_note, log, min_events, fill_elsewhere, export
+        )
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
             _fill(context, generation, targets)
@@ -235,6 +238,7 @@ class _FillContext(NamedTuple):
     on_progress: OnProgress
     on_note: Callable[[str], None]
     log: EventLog
+    min_events: int
     fill_elsewhere: FillElsewhere | None = None
     export: Path | None = None
 
@@ -261,7 +265,7 @@ def _fill(context: _FillContext, generation: Generation, targets: Mapping[int, i
 
     if context.fill_elsewhere is not None:
         context.fill_elsewhere(generation.number, wanted, on_tick)
-    elif context.workers > 1 and sum(wanted.values()) > MIN_EVENTS_FOR_PROCESSES:
+    elif context.workers > 1 and sum(wanted.values()) > context.min_events:
         by_processes = FoldInProcesses(backends.settings, projection, context.workers, context.export)
         by_processes.fill(generation.number, wanted, on_tick)
     else:
