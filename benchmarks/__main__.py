@@ -28,6 +28,7 @@ BENCHMARKS = (
     "time_travel",
     "lineage",
     "places",
+    "live_feed",
     "training_set",
     "payments",
     "traffic_fold",

@@ -22,10 +22,10 @@ MAX_SCANNED_POSITIONS: Final = 20_000
 MAX_SCANNED_VERSIONS: Final = 5_000
 """Versions of a key that one page of one of its types may pass: they are read by index, from all over the log."""
 
-_MS: Final = "(extract(epoch FROM {0}) * 1000)::bigint"
+MILLISECONDS_OF: Final = "(extract(epoch FROM {0}) * 1000)::bigint"
 EVENT_COLUMNS: Final = (
     "position, stream, shard, seq, aggregate_key, version, event_type, event_id::text, command_id, caused_by::text,"
-    f" {_MS.format('event_time')}, {_MS.format('recorded_at')}, payload"
+    f" {MILLISECONDS_OF.format('event_time')}, {MILLISECONDS_OF.format('recorded_at')}, payload"
 )
 """The columns of a RecordedEvent, in the order that ``recorded_events`` reads them."""
 
@@ -42,7 +42,7 @@ _OF_KEY = text(
 _POSITION_OF = text(
     "SELECT position FROM events WHERE aggregate_id = :aggregate AND version >= :version ORDER BY version LIMIT 1"
 )
-_AT = text(f"SELECT event_id::text, {_MS.format('recorded_at')} FROM events WHERE position = :position")  # noqa: S608
+_AT = text(f"SELECT event_id::text, {MILLISECONDS_OF.format('recorded_at')} FROM events WHERE position = :position")  # noqa: S608
 _FIRST = text("SELECT position FROM events ORDER BY position LIMIT 1")
 
 

@@ -13,14 +13,14 @@ import msgspec
 
 from domain.deliveries.values import DeliverySnapshot
 from domain.features.orders import OPEN_STATUSES
-from infrastructure.event_store.event_pages import RecordedEvent
-from infrastructure.event_store.log_cursor import LogCursor
-from infrastructure.event_store.log_tail import LogReplaced, LogTail
+from infrastructure.event_store.log_changes import LogChanges, LogPlace
+from infrastructure.event_store.log_tail import LogReplaced
 from infrastructure.http.errors import ApiError
 from infrastructure.http.pending_keys import MAX_PENDING_KEYS, PendingKeys
 from infrastructure.redis.state_reader import ReadModelUnavailable
 from infrastructure.timestamps import now_ms
-from read_models.locations.state import UnreadableLocationState, decode
+from projections.core.ports import PortUnavailable, SinkRejected
+from read_models.locations.state import UnreadableLocationState, decode_place
 
 log = logging.getLogger("ridelog.live")
 
@@ -35,8 +35,14 @@ RESEED_INTERVAL_S: Final = 5.0
 """Bounds the cost of a read model that stays far behind: changes are dropped, and each page gets everything again."""
 MAX_KEPT_FRAMES: Final = 40
 """Changes of ten seconds. A page that is further behind gets everything again."""
-_MAX_EVENTS: Final = 5_000
-_FIRST_POLL_S: Final = 5.0
+
+
+class ChangedLog(Protocol):
+    """The log, as far as the feed asks it. Blocks."""
+
+    def after(self, place: LogPlace | None) -> LogChanges:
+        """What changed after ``place``. Raises LogReplaced, PortUnavailable and SinkRejected."""
+        ...
 
 
 class Locations(Protocol):
@@ -55,7 +61,7 @@ class Orders(Protocol):
     def newest(self, status: str, limit: int) -> list[DeliverySnapshot]: ...
 
 
-class RiderPlace(NamedTuple):
+class RiderPlace(msgspec.Struct, frozen=True, gc=False):
     """Where a rider was last, by event time; ``position``: of the last event that the read model has folded."""
 
     rider_id: str
@@ -77,7 +83,7 @@ class LiveFeed:
 
     def __init__(
         self,
-        tail: LogTail,
+        changes: ChangedLog,
         locations: Locations,
         orders: Orders,
         interval_s: float = INTERVAL_S,
@@ -85,7 +91,7 @@ class LiveFeed:
         max_pending: int = MAX_PENDING_KEYS,
         reseed_interval_s: float = RESEED_INTERVAL_S,
     ) -> None:
-        self._tail = tail
+        self._changes = changes
         self._locations = locations
         self._orders = orders
         self._interval_s = interval_s
@@ -101,6 +107,7 @@ class LiveFeed:
         self._task: asyncio.Task[None] | None = None
         self._seeded = asyncio.Event()  # a first attempt to read the map has ended
         self._is_current = False
+        self._reached: LogPlace | None = None
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -159,17 +166,19 @@ class LiveFeed:
     async def _run(self) -> None:
         while True:
             try:
-                with self._tail.watching() as epoch:
-                    position = await self._begin()
-                    await self._seed()
-                    self._seeded.set()
-                    await self._follow(position, epoch)
+                # The position before the map is read. An order that changes meanwhile is read again: none is missed.
+                await self._read_changes()
+                await self._seed()
+                self._seeded.set()
+                await self._follow()
                 continue  # the log grew faster than it was read, or a change was missed: read the map again
             except LogReplaced:
                 log.info("the log was replaced: the map is read again")
+                self._reached = None
                 self._pending_riders.clear()
                 self._pending_orders.clear()
-            except (ReadModelUnavailable, ApiError) as error:
+                continue
+            except (ReadModelUnavailable, ApiError, PortUnavailable, SinkRejected) as error:
                 log.info("the map is not refreshed for now: %s", error)
             except Exception:
                 # The task must survive any error: every open page waits for it.
@@ -177,12 +186,15 @@ class LiveFeed:
             self._seeded.set()
             await asyncio.sleep(1.0)
 
-    async def _begin(self) -> int:
-        """The position before the map is read. An order that changes meanwhile is read again: none is missed."""
-        await self._tail.wait(-1, _FIRST_POLL_S)
-        if self._tail.position < 0:
-            raise ReadModelUnavailable("the log is not read yet")
-        return self._tail.position
+    async def _read_changes(self) -> bool:
+        """Note what changed since the last read. Returns False if that cannot be known without reading the map."""
+        found = await asyncio.to_thread(self._changes.after, self._reached)
+        self._reached = found.upto
+        if found.keys is None:
+            return False
+        self._pending_riders.note(found.keys.riders)
+        self._pending_orders.note(found.keys.orders)
+        return True
 
     async def _seed(self) -> None:
         """Read what is on the map. Pages that follow already get it as a snapshot, without what is no longer there."""
@@ -207,33 +219,25 @@ class LiveFeed:
         latest = {order.order_id: order for order in sorted(found, key=lambda order: order.position)}
         return sorted(latest.values(), key=lambda order: (order.placed_at_ms, order.order_id))[-MAX_ORDERS:]
 
-    async def _follow(self, position: int, epoch: int) -> None:
-        """Send changes until some were missed: by the tail, which has not all events any more, or here."""
+    async def _follow(self) -> None:
+        """Send changes until some were missed: by the read of the log, which passes a bounded part of it, or here."""
         clock = asyncio.get_running_loop().time
         seeded_at = clock()
-        while (events := self._tail.since(LogCursor(position), _MAX_EVENTS, epoch)) is not None:
-            self._note(events)
+        while await self._read_changes():
             # A dropped change may be the end of an order, which no later event would take off the map.
             has_dropped = self._pending_riders.has_dropped or self._pending_orders.has_dropped
             if has_dropped and clock() - seeded_at >= self._reseed_interval_s:
                 return
-            position = events[-1].position if events else position
             await self._turn()
             await asyncio.sleep(self._interval_s)
-
-    def _note(self, events: Sequence[RecordedEvent]) -> None:
-        for event in events:
-            if event.event_type == "GpsPing":
-                self._pending_riders.note(event.key, event.position)
-            elif event.stream == "Delivery":
-                self._pending_orders.note(event.key, event.position)
 
     async def _turn(self) -> None:
         """Read the pending keys once, as many as one turn reads, and send what changed."""
         riders = self._pending_riders.first(MAX_READ_KEYS)
         orders = self._pending_orders.first(MAX_READ_KEYS)
-        places = _places(await self._locations.get_many(riders)) if riders else []
+        states = await self._locations.get_many(riders) if riders else {}
         read = await asyncio.to_thread(self._orders.some, orders) if orders else []
+        places = _places(states)
         moved = [place for place in places if self._is_newer(place)]
         changed = [order for order in read if self._is_changed(order)]
         for place in moved:
@@ -271,20 +275,19 @@ def _places(states: dict[str, bytes]) -> list[RiderPlace]:
     found: list[RiderPlace] = []
     for rider_id, data in states.items():
         try:
-            state = decode(data)
+            place = decode_place(data)
         except UnreadableLocationState as error:
             # Invariant 16: one bad state takes no other rider off the map.
             log.warning("the location of a rider cannot be read: %s", error)
             continue
-        if (fix := state.latest) is not None:
-            found.append(RiderPlace(rider_id, fix.latitude, fix.longitude, fix.t_ms, state.position))
+        if place is not None:
+            position, t_ms, latitude, longitude = place
+            found.append(RiderPlace(rider_id, latitude, longitude, t_ms, position))
     return found
 
 
 def _body(riders: Iterable[RiderPlace], orders: Iterable[DeliverySnapshot]) -> bytes:
-    return msgspec.json.encode(
-        {"at_ms": now_ms(), "riders": [place._asdict() for place in riders], "orders": list(orders)}
-    )
+    return msgspec.json.encode({"at_ms": now_ms(), "riders": list(riders), "orders": list(orders)})
 
 
 def _frame(kind: str, body: bytes) -> bytes:

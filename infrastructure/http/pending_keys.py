@@ -26,10 +26,10 @@ class PendingKeys:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def note(self, key: str, position: int) -> None:
-        """Wait for ``position``; a key that waits already keeps its place. Above the bound the first key is dropped."""
-        self._positions[key] = position
-        if len(self._positions) > self._most:
+    def note(self, changed: Mapping[str, int]) -> None:
+        """Wait for these positions; a key that waits keeps its place. Above the bound the first keys are dropped."""
+        self._positions.update(changed)
+        while len(self._positions) > self._most:
             self._positions.popitem(last=False)
             self.has_dropped = True
 

@@ -19,6 +19,7 @@ from infrastructure.eta_models.shadow import ShadowAnswers
 from infrastructure.eta_models.shadow_table import ShadowTable
 from infrastructure.event_store.event_links import EventLinks
 from infrastructure.event_store.event_pages import EventPages
+from infrastructure.event_store.log_changes import PostgresChangedLog
 from infrastructure.event_store.log_tail import LogTail
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import ApiParts, build, count_command
@@ -169,7 +170,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             StateReader(async_cache, name, partial(active, reader, name), reads) for name in (SPEED.name, ORDERS.name)
         )
         locations = StateReader(async_cache, LOCATIONS.name, partial(active, reader, LOCATIONS.name), reads)
-        feed = LiveFeed(tail, locations, DeliveryReader(reader, backends.deliveries.get))
+        feed = LiveFeed(PostgresChangedLog(reader), locations, DeliveryReader(reader, backends.deliveries.get))
         streams.call_at_stop(feed.wake)
         past_etas = PastEtas(reader, decode, settings.replay_http_events)
         eta_reads = EtaReads(orders, speeds, city.newest, past_etas)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -53,6 +55,10 @@ class ClusterReads:
                 # Its replica may have been promoted.
                 address = await self._other_owner(slot, address, error)
         raise redis.ConnectionError(f"the cluster has sent a read on more than {MAX_REDIRECTS} times")
+
+    async def execute_all(self, commands: Sequence[Sequence[str]]) -> list[Any]:
+        """The answers to many commands, in their order; an exception that ``execute`` raises is an answer here."""
+        return await asyncio.gather(*(self.execute(*command) for command in commands), return_exceptions=True)
 
     async def aclose(self) -> None:
         """Close the connections of the reads. The client remains open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
 import hiredis
@@ -29,6 +30,10 @@ class KeyReads(Protocol):
             redis.ConnectionError, redis.TimeoutError: the server is unavailable.
             redis.ResponseError: the server rejects the command.
         """
+        ...
+
+    async def execute_all(self, commands: Sequence[Sequence[str]]) -> list[Any]:
+        """The answers to many commands, in their order; an exception that ``execute`` raises is an answer here."""
         ...
 
     async def aclose(self) -> None:
@@ -67,6 +72,26 @@ class PipelinedReads:
             return await line.request(packed)
         except redis.ConnectionError:
             return await (await self._open()).request(packed)
+
+    async def execute_all(self, commands: Sequence[Sequence[str]]) -> list[Any]:
+        """The answers to many commands, in their order; an exception that ``execute`` raises is an answer here.
+
+        One write and one future a command. A task for each, as ``gather`` makes of ``execute``, costs four times that.
+        """
+        packed = [hiredis.pack_command(cast("Any", tuple(command))) for command in commands]
+        try:
+            answers = await self._request_all(packed)
+            if not any(isinstance(answer, redis.ConnectionError) for answer in answers):
+                return answers
+            return await self._request_all(packed)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            return [error] * len(packed)
+
+    async def _request_all(self, packed: Sequence[bytes]) -> list[Any]:
+        line = self._line
+        if line is None or line.ended:
+            line = await self._open()
+        return await asyncio.gather(*line.request_all(packed), return_exceptions=True)
 
     async def aclose(self) -> None:
         """Close the connection. Reads that wait for an answer fail."""
@@ -126,12 +151,24 @@ class _Line(asyncio.Protocol):
 
     def request(self, packed: bytes) -> asyncio.Future[Any]:
         """Send a command. Returns the future of its answer."""
+        future = self._await_answer()
+        if not future.done():
+            self._transport.write(packed)
+        return future
+
+    def request_all(self, packed: Sequence[bytes]) -> list[asyncio.Future[Any]]:
+        """Send commands in one write. Returns the futures of their answers."""
+        futures = [self._await_answer() for _ in packed]
+        if not self.ended:
+            self._transport.write(b"".join(packed))
+        return futures
+
+    def _await_answer(self) -> asyncio.Future[Any]:
         future = self._loop.create_future()
         if self.ended:
             future.set_exception(redis.ConnectionError("the connection has ended"))
             return future
         self._waiting.append((future, self._loop.time()))
-        self._transport.write(packed)
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._check_oldest)
         return future

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -121,11 +121,9 @@ class StateReader:
         by_shard: dict[int, list[str]] = {}
         for key in keys:
             by_shard.setdefault(shard_of(key), []).append(key)
-        commands = [
-            self._reads.execute("HMGET", state_key(self._projection, generation, shard), *wanted)
-            for shard, wanted in by_shard.items()
-        ]
-        answers = await _read_all(commands)
+        answers = await self._read_all(
+            [("HMGET", state_key(self._projection, generation, shard), *wanted) for shard, wanted in by_shard.items()]
+        )
         found = (
             (key, state)
             for wanted, states in zip(by_shard.values(), answers, strict=True)
@@ -142,12 +140,11 @@ class StateReader:
         if generation is None:
             return {}
         count = str(max(1, most // SHARDS))
-        commands = [
-            self._reads.execute("HSCAN", state_key(self._projection, generation, shard), "0", "COUNT", count)
-            for shard in range(SHARDS)
-        ]
+        answers = await self._read_all(
+            [("HSCAN", state_key(self._projection, generation, shard), "0", "COUNT", count) for shard in range(SHARDS)]
+        )
         found: dict[str, bytes] = {}
-        for _, fields in await _read_all(commands):
+        for _, fields in answers:
             found |= {
                 key.decode(): state
                 for key, state in zip(fields[::2], fields[1::2], strict=True)
@@ -162,6 +159,16 @@ class StateReader:
     async def aclose(self) -> None:
         """Close the connection of the reads. The client remains open."""
         await self._reads.aclose()
+
+    async def _read_all(self, commands: Sequence[Sequence[str]]) -> list[Any]:
+        """The answers, once all have come: none is left waiting when another fails. Raises ReadModelUnavailable."""
+        answers = await self._reads.execute_all(commands)
+        for answer in answers:
+            if isinstance(answer, redis.ConnectionError | redis.TimeoutError | redis.ResponseError):
+                raise ReadModelUnavailable(f"Redis: {answer}") from answer
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers
 
     async def _moving(self, key: str, shard: int, to: int) -> FoundState | None:
         old = self._shard_is_on[shard]
@@ -195,17 +202,6 @@ class StateReader:
             self._read_at = time.monotonic()
         finally:
             self._refreshing = None
-
-
-async def _read_all(commands: Sequence[Awaitable[Any]]) -> list[Any]:
-    """The answers, once all have come: none is left waiting when another fails. Raises ReadModelUnavailable."""
-    answers = await asyncio.gather(*commands, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, redis.ConnectionError | redis.TimeoutError | redis.ResponseError):
-            raise ReadModelUnavailable(f"Redis: {answer}") from answer
-        if isinstance(answer, BaseException):
-            raise answer
-    return answers
 
 
 def _found(read: Sequence[object], generation: int) -> FoundState | None:

@@ -12,7 +12,6 @@ import pytest
 
 from domain.deliveries.values import Coordinates, DeliverySnapshot
 from domain.features.latest_location import LocationFix, LocationState
-from infrastructure.event_store.log_tail import LogTail
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.event_streams import OpenStreams
 from infrastructure.http.live import live_route
@@ -93,18 +92,16 @@ class LiveWorld:
 
     @contextmanager
     def serving(self, max_pending: int = MAX_PENDING_KEYS) -> Iterator[None]:
-        tail, streams = LogTail(self.log, interval_s=0.02), OpenStreams(8)
+        streams = OpenStreams(8)
         limits = {"interval_s": 0.02, "reseed_interval_s": 0.0}
-        feed = LiveFeed(tail, self.places, self.orders, max_pending=max_pending, **limits)
+        feed = LiveFeed(self.log, self.places, self.orders, max_pending=max_pending, **limits)
         streams.call_at_stop(feed.wake)
         absent = cast("Any", None)
         routes = [live_route(feed, streams)]
         parts = ApiParts(absent, absent, absent, lambda: None, lambda _: None, {}, nothing, routers=routes)
-        tail.start()
         with running_server(build(Settings(), parts), on_stopping=streams.stop) as (url, _):
             self.url = f"{url}/live"
             yield
-        tail.stop()
 
 
 @pytest.fixture
@@ -231,6 +228,35 @@ def test_an_order_whose_end_was_dropped_leaves_the_map_by_a_new_snapshot() -> No
         last = stream.take(1)[0]
         while last.kind != "snapshot" or last.data["orders"]:
             last = stream.take(1)[0]
+
+
+def test_an_order_that_ended_before_the_page_came_leaves_the_map_when_that_is_folded(world: LiveWorld) -> None:
+    """Given an end that is in the log and not yet in the read model, when a page comes, then it gets the end too."""
+    world.orders.put("order-1", "picked_up", 0)
+    world.log.append("Delivery", "order-1", "DeliveryCompleted")
+    with event_stream(world.url) as stream:
+        assert [order["status"] for order in stream.take(1)[0].data["orders"]] == ["picked_up"]
+        world.orders.put("order-1", "completed", 1)
+        assert [order["status"] for order in stream.take(1)[0].data["orders"]] == ["completed"]
+
+
+def test_a_log_that_was_restored_is_followed_from_its_new_events(world: LiveWorld) -> None:
+    """Given a rider that waits for a lost ping, when the log is restored and grows, then a page gets the new place."""
+    world.log.ping("anna", "anna", "anna")
+    world.places.put("anna", 1, 52.1)
+    with event_stream(world.url) as stream:
+        assert until_rider(stream, "anna", 1)
+        world.log.restore(1)
+        world.log.ping("anna")
+        world.places.put("anna", 2, 52.2)
+        assert until_rider(stream, "anna", 2)["latitude"] == 52.2
+
+
+def test_the_bytes_of_a_message_are_those_of_the_contract(world: LiveWorld) -> None:
+    world.places.put("anna", 1, 52.1)
+    body = httpx.get(world.url, trust_env=False).text
+    place = '{"rider_id":"anna","latitude":52.1,"longitude":13.4,"event_timestamp_ms":1790000000001,"position":1}'
+    assert body.partition(",")[2] == f'"riders":[{place}],"orders":[]' + "}"
 
 
 def test_a_damaged_state_takes_no_other_rider_off_the_map(world: LiveWorld) -> None:

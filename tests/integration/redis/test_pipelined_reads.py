@@ -118,6 +118,45 @@ def test_invariant_15_a_server_that_does_not_answer_fails_every_waiting_read(red
     assert last == b"again"
 
 
+def test_many_commands_at_once_are_answered_in_order_and_a_rejected_one_fails_alone(redis_url: str) -> None:
+    client = connect_server(redis_url)
+    client.mset({"a": "1", "b": "2"})
+    client.close()
+
+    async def body(reads: PipelinedReads) -> list[Any]:
+        return await reads.execute_all([("GET", "a"), ("HMGET", "a", "b"), ("GET", "b"), ("MGET", "b", "no", "a")])
+
+    first, rejected, *others = run(redis_url, body)
+    assert [first, *others] == [b"1", b"2", [b"2", None, b"1"]]
+    assert isinstance(rejected, redis.ResponseError)
+
+
+def test_many_commands_whose_connection_ends_are_sent_once_more(redis_url: str) -> None:
+    """Given commands of which the first waits for an element, when the connection ends, then all are answered."""
+    other = connect_server(redis_url)
+
+    async def body(reads: PipelinedReads) -> list[Any]:
+        waiting = asyncio.ensure_future(reads.execute_all([("BLPOP", "queue", "0"), ("ECHO", "1"), ("ECHO", "2")]))
+        while not other.info("clients")["blocked_clients"]:
+            await asyncio.sleep(0)
+        kill_connections(redis_url)
+        other.rpush("queue", "pushed")
+        return [await waiting, await reads.execute_all([])]
+
+    assert run(redis_url, body) == [[[b"queue", b"pushed"], b"1", b"2"], []]
+    other.close()
+
+
+def test_many_commands_that_no_server_answers_are_answered_by_its_error(redis_url: str, tmp_path: Path) -> None:
+    async def body(reads: PipelinedReads) -> list[Any]:
+        return await reads.execute_all([("BLPOP", "queue", "0"), ("GET", "a")])
+
+    assert [type(error) for error in run(redis_url, body, timeout_s=0.3)] == [redis.TimeoutError] * 2
+    gone = run(f"unix://{tmp_path}/no.sock", body)
+    assert len(gone) == 2
+    assert all(isinstance(error, redis.ConnectionError | redis.TimeoutError) for error in gone)
+
+
 def test_without_a_server_a_read_reports_that_it_is_unavailable(tmp_path: Path) -> None:
     async def body(reads: PipelinedReads) -> Any:
         return await reads.execute("GET", "a")

@@ -1,4 +1,4 @@
-"""A log in memory: the ports ``log_tail.LogEnd`` and ``LogPages`` of ``infrastructure.http.events``."""
+"""A log in memory: the ports ``log_tail.LogEnd``, ``live_feed.ChangedLog``, and ``LogPages`` of ``http.events``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from infrastructure.event_store.event_pages import (
     PositionNotInLog,
     RecordedEvent,
 )
+from infrastructure.event_store.log_changes import RECENT_EVENTS, ChangedKeys, LogChanges, LogPlace
 from infrastructure.event_store.log_cursor import LogCursor
 from infrastructure.event_store.log_head import LogHeadRow
+from infrastructure.event_store.log_tail import LogReplaced
 from projections.core.ports import PortUnavailable
 
 
@@ -73,6 +75,24 @@ class MemoryLogEnd:
         read = self.between(after.position, begin.head, limit)
         upto = read[-1].cursor() if read else begin.after
         return begin._replace(events=[event for event in read if selection.matches(event)], upto=upto)
+
+    def after(self, place: LogPlace | None) -> LogChanges:
+        head = self.head().position
+        upto = LogPlace(str(self.log_id), self._cursor_at(head))
+        if place is None:
+            return LogChanges(upto.before(RECENT_EVENTS), None)
+        known = place.cursor
+        if (
+            place.log_id != upto.log_id
+            or known.position > head
+            or (known.mark and known != self._cursor_at(known.position))
+        ):
+            raise LogReplaced
+        changed: dict[str, dict[str, int]] = {"Rider": {}, "Delivery": {}}
+        for event in self.events[known.position : head]:
+            if event.stream == "Delivery" or event.event_type == "GpsPing":
+                changed[event.stream][event.key] = event.position
+        return LogChanges(upto, ChangedKeys(changed["Rider"], changed["Delivery"]))
 
     def _cursor_at(self, position: int) -> LogCursor:
         return self.events[position - 1].cursor() if position else LogCursor(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -91,6 +91,10 @@ class CountingReads:
     async def execute(self, *command: str) -> Any:
         self.count += 1
         return await self._reads.execute(*command)
+
+    async def execute_all(self, commands: Sequence[Sequence[str]]) -> list[Any]:
+        self.count += 1
+        return await self._reads.execute_all(commands)
 
     async def aclose(self) -> None:
         await self._reads.aclose()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.events.contracts import Codec
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import EMPTY, LocationState, fold
-from read_models.locations.state import RECORD, UnreadableLocationState, decode, encode, values
+from read_models.locations.state import RECORD, UnreadableLocationState, decode, decode_place, encode, values
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.worlds.replay_reference import effective_ms
 from tests.support.worlds.speed_events import ping_data
@@ -80,14 +80,26 @@ def test_a_late_ping_moves_version_and_position_and_not_the_rider() -> None:
     assert after == LocationState(2, 102, before.latest)
 
 
+@given(pings)
+def test_a_map_reads_the_same_place_as_every_other_reader(items: list[dict[str, Any]]) -> None:
+    state = folded(items)
+    fix = state.latest
+    assert fix is not None
+    assert decode_place(encode(state)) == (state.position, fix.t_ms, fix.latitude, fix.longitude)
+
+
 def test_a_rider_without_pings_has_no_location_and_is_not_published() -> None:
     state = fold(EMPTY, KeyedEvent("anna", 1, 41, "RiderRegistered", {"event_timestamp_ms": T_MS}))
     assert state == LocationState(1, 41, None)
     assert decode(encode(state)) == state
+    assert decode_place(encode(state)) is None
     assert values("anna", state) is None
 
 
-@pytest.mark.parametrize("data", [b"", b"\x02", b"\x01" + bytes(16), b"\x02" + bytes(17), b"\x02" + bytes(69)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x02", b"\x01" + bytes(16), b"\x02" + bytes(17), b"\x02" + bytes(69), b"\x01" + bytes(68)]
+)
 def test_other_bytes_are_not_a_location(data: bytes) -> None:
-    with pytest.raises(UnreadableLocationState):
-        decode(data)
+    for read in (decode, decode_place):
+        with pytest.raises(UnreadableLocationState):
+            read(data)
