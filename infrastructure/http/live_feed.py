@@ -100,6 +100,7 @@ class LiveFeed:
         self._open: OrderedDict[str, DeliverySnapshot] = OrderedDict()
         self._pending_riders = PendingKeys(max_pending)
         self._pending_orders = PendingKeys(max_pending)
+        self._just_moved: set[str] = set()
         self._frames: deque[LiveFrame] = deque(maxlen=MAX_KEPT_FRAMES)
         self._number = 0
         self._changed = asyncio.Event()
@@ -232,13 +233,18 @@ class LiveFeed:
             await asyncio.sleep(self._interval_s)
 
     async def _turn(self) -> None:
-        """Read the pending keys once, as many as one turn reads, and send what changed."""
-        riders = self._pending_riders.first(MAX_READ_KEYS)
+        """Read the pending keys once, as many as one turn reads, and send what changed.
+
+        A rider that was sent in the turn before is not read: where the read model lags, every rider that moves waits
+        all the time, and would be read twice for each ping.
+        """
+        riders = [one for one in self._pending_riders.first(MAX_READ_KEYS) if one not in self._just_moved]
         orders = self._pending_orders.first(MAX_READ_KEYS)
         states = await self._locations.get_many(riders) if riders else {}
         read = await asyncio.to_thread(self._orders.some, orders) if orders else []
         places = _places(states)
         moved = [place for place in places if self._is_newer(place)]
+        self._just_moved = {place.rider_id for place in moved}
         changed = [order for order in read if self._is_changed(order)]
         for place in moved:
             self._riders[place.rider_id] = place

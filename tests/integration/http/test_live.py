@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -265,6 +266,28 @@ def test_a_damaged_state_takes_no_other_rider_off_the_map(world: LiveWorld) -> N
     with event_stream(world.url) as stream:
         (first,) = stream.take(1)
     assert [place["rider_id"] for place in first.data["riders"]] == ["anna"]
+
+
+def test_a_rider_that_moves_in_each_turn_is_sent_in_every_other_one_and_the_rest_at_once() -> None:
+    """Given pings of anna before each turn and one of ben, when turns pass, then no turn waits for ben's place."""
+    places, turns = PlacesInMemory(), 6
+    feed = LiveFeed(cast("Any", None), places, OrdersInMemory())
+
+    async def sent() -> list[dict[str, int]]:
+        found = []
+        for turn in range(1, turns + 1):
+            moving = {"anna": turn} | ({"ben": turn} if turn == 4 else {})
+            for rider in moving:
+                places.put(rider, turn, 52.0)
+            feed._pending_riders.note(moving)
+            before = feed.everything().number
+            await feed._turn()
+            bodies = [frame.body.partition(b"data: ")[2] for frame in feed.since(before) or []]
+            riders = [rider for body in bodies for rider in json.loads(body)["riders"]]
+            found.append({rider["rider_id"]: rider["position"] for rider in riders})
+        return found
+
+    assert asyncio.run(sent()) == [{"anna": 1}, {}, {"anna": 3}, {"ben": 4}, {"anna": 5}, {}]
 
 
 def test_a_page_that_falls_behind_gets_everything_again() -> None:
