@@ -4,7 +4,7 @@ import { useCallback, useEffect, useRef, useState } from "./vendor/htm-preact.js
 import { ApiProblem, request } from "./api.js";
 import { useEvery } from "./hooks.js";
 import { KnownCity } from "./known_city.js";
-import { LiveStream } from "./live_stream.js";
+import { CONNECTING, LiveStream } from "./live_stream.js";
 
 const TRAFFIC_MS = 10_000;
 /** The panel of a silent rider counts who sent a ping in the last minute: by what is never older than this. */
@@ -16,9 +16,9 @@ const REPORT_MS = 5_000;
 export const NOTHING = { riders: [], orders: [], moreRiders: false, moreOrders: false };
 
 /** @param {{on: boolean, session: number, live: boolean, map: import("./map/city_map.js").CityMap | null,
- *   onShown: (shown: Shown) => void, onDenied: () => void}} how @returns {string} the state of the stream */
+ *   onShown: (shown: Shown) => void, onDenied: () => void}} how @returns {import("./live_stream.js").Link} the state of the stream */
 export function useLiveCity({ on, session, live, map, onShown, onDenied }) {
-  const [link, setLink] = useState("connecting …");
+  const [link, setLink] = useState(CONNECTING);
   const known = useRef(new KnownCity());
   const isLive = useRef(live);
   isLive.current = live;

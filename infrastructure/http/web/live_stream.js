@@ -17,8 +17,14 @@ const WATCH_MS = 1000;
 const HIDDEN_MS = 30_000;
 /** How often a window without a seat reads the map. */
 const SEATLESS_MS = 3000;
-const SEATLESS = `read every ${SEATLESS_MS / 1000} s, since ${MAX_STREAMS} other windows have a stream`;
-export const LIVE = "live";
+const SEATLESS = `read every ${SEATLESS_MS / 1000} s, since ${MAX_STREAMS} other windows have a stream: close one of them to have it here`;
+
+/** `fault`: the map is not as new as it should be. `notice`: it is read in another way, as it should be here.
+ * @typedef {{kind: "live" | "notice" | "fault", words: string}} Link */
+/** @type {Link} */
+const LIVE = { kind: "live", words: "live" };
+/** @type {Link} */
+export const CONNECTING = { kind: "notice", words: "connecting …" };
 
 /** @param {any} found of a message, or of a read of the whole map @returns {any} @throws {SyntaxError} if it is neither */
 function checked(found) {
@@ -26,7 +32,7 @@ function checked(found) {
   return found;
 }
 
-/** @typedef {{onData: (kind: string, data: any) => void, onState: (state: string) => void, onDenied: () => void}} Listener */
+/** @typedef {{onData: (kind: string, data: any) => void, onState: (link: Link) => void, onDenied: () => void}} Listener */
 
 export class LiveStream {
   /** @type {AbortController | null} */
@@ -76,7 +82,7 @@ export class LiveStream {
   #pause() {
     this.#stop();
     this.#seat.leave();
-    this.#say("paused");
+    this.#say("paused", "notice");
   }
 
   /** After a pause: a stream without a byte for as long as a comment takes may be of before it. */
@@ -88,22 +94,23 @@ export class LiveStream {
     if (this.#reading && Date.now() - this.#byteMs > SILENT_MS) this.#again(`no data for ${SILENT_MS / 1000} s, connecting again`);
   }
 
-  /** Reports a state that is not live, with the time of what the map shows. @param {string} state */
-  #say(state) {
-    this.listener.onState(this.#dataMs ? `${state}; the map is of ${clock(this.#dataMs)}` : state);
+  /** Reports a state that is not live, with the time of what the map shows. @param {string} state
+   * @param {"notice" | "fault"} kind */
+  #say(state, kind) {
+    this.listener.onState({ kind, words: this.#dataMs ? `${state}; the map is of ${clock(this.#dataMs)}` : state });
   }
 
   /** Ends what is open, and connects after a pause that grows with each failure. @param {string} why */
   #again(why) {
-    this.#later(why, retryMs(this.#failures));
+    this.#later(why, "fault", retryMs(this.#failures));
     this.#failures += 1;
   }
 
-  /** Ends what is open, and connects after `ms`. @param {string} why @param {number} ms */
-  #later(why, ms) {
+  /** Ends what is open, and connects after `ms`. @param {string} why @param {"notice" | "fault"} kind @param {number} ms */
+  #later(why, kind, ms) {
     this.#stop();
     if (this.#closed) return;
-    this.#say(why);
+    this.#say(why, kind);
     this.#retry = window.setTimeout(() => this.#connect(), ms);
   }
 
@@ -116,7 +123,8 @@ export class LiveStream {
       const hasSeat = await this.#seat.take();
       if (this.#reading !== reading) return;
       if (!hasSeat) return await this.#readInstead(reading);
-      this.#say(this.#dataMs ? "reconnecting" : "connecting …");
+      if (this.#dataMs) this.#say("reconnecting", "fault");
+      else this.listener.onState(CONNECTING);
       await this.#read(reading.signal);
       if (this.#reading === reading) this.#again("reconnecting");
     } catch (error) {
@@ -181,7 +189,7 @@ export class LiveStream {
     if (this.#reading !== reading) return;
     this.#show("snapshot", found);
     this.#failures = 0;
-    this.#later(SEATLESS, SEATLESS_MS);
+    this.#later(SEATLESS, "notice", SEATLESS_MS);
   }
 
   async #readOnce() {

@@ -4,7 +4,6 @@ import { html, useRef, useState } from "./vendor/htm-preact.js";
 import { request } from "./api.js";
 import * as text from "./format.js";
 import { useEvery } from "./hooks.js";
-import { LIVE } from "./live_stream.js";
 
 const PIPELINE_MS = 2000;
 /** A measurement that is older says nothing about now: the server measures once a second. */
@@ -56,7 +55,7 @@ export function stripState(pipeline, problem, oldMs, measuredMs) {
   return ["well", "the pipeline is well"];
 }
 
-/** @param {{pipeline: any, rates: Map<string, number>, problem: string, measuredMs: number, link: string}} props */
+/** @param {{pipeline: any, rates: Map<string, number>, problem: string, measuredMs: number, link: import("./live_stream.js").Link}} props */
 export function Strip({ pipeline, rates, problem, measuredMs, link }) {
   const [, setTurn] = useState(0);
   // Also while nothing is answered the words must change: what was measured grows old.
@@ -67,7 +66,7 @@ export function Strip({ pipeline, rates, problem, measuredMs, link }) {
     <details class=${state}>
       <summary><span class="dot" aria-hidden="true"></span><b role="status">${words}</b>
         ${pipeline && html`<span class="quiet">position ${text.count(pipeline.head)}</span> <span class="quiet">${text.rate(rates.get("log") ?? 0)}</span>`}
-        <span class=${link === LIVE ? "quiet link-state" : "link-state broken"}>${link}</span></summary>
+        <span class=${`link-state ${link.kind}`}>${link.words}</span></summary>
       <ul class="stages-list" tabindex="0" aria-label="Stages of the pipeline">${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
         <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
           <b>${stage.stage}</b>

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.waiting import eventually
 from tests.support.web.browser import PageProblems, chromium, opened, until
@@ -111,7 +111,11 @@ def test_seven_windows_leave_the_browser_connections_for_everything_else(chrome:
         with_stream = live_of(windows)
         without = [window for window in windows if window not in with_stream]
         for window in without:
-            expect(window.locator(".link-state")).to_contain_text("read every 3 s, since 3 other windows have a stream")
+            state = window.locator(".link-state")
+            expect(state).to_contain_text("read every 3 s, since 3 other windows have a stream: close one of them")
+            # It is no fault, and has not the colour of one: the map is as it should be in a window without a stream.
+            assert colour_of(state) == colour_of(window.locator(".strip .quiet").first)
+            assert colour_of(state) != fault_colour_of(window)
         moved = ride(city, "seen by all", latitude=41.43)
         for window in windows:
             until(window, "ms => window.ridelogMap.riders.get('seen by all').ms === ms", moved[-1])
@@ -129,6 +133,25 @@ def test_seven_windows_leave_the_browser_connections_for_everything_else(chrome:
             if window is not left:
                 asks_for_the_token(window)
         eventually(lambda: open_streams(city) == 0, within_s=60, what="no stream outlives the session")
+
+
+def colour_of(words: Locator) -> str:
+    return str(words.evaluate("one => getComputedStyle(one).color"))
+
+
+def fault_colour_of(window: Page) -> str:
+    """The colour of a stream that is at fault."""
+    return str(
+        window.locator(".link-state").evaluate(
+            """one => {
+              const fault = one.parentElement.appendChild(document.createElement("span"));
+              fault.className = "link-state fault";
+              const { color } = getComputedStyle(fault);
+              fault.remove();
+              return color;
+            }"""
+        )
+    )
 
 
 def live_of(windows: list[Page]) -> list[Page]:
