@@ -74,7 +74,7 @@ class JobOptions(NamedTuple):
         """As options of Flink."""
         return {
             **WORKER_OPTIONS,
-            # Operators of one task hand rows over without a copy. The operators of SQL and of Python keep none.
+            # Operators of one task hand rows over without a copy: none of this job keeps a row that it was given.
             "pipeline.object-reuse": "true",
             "python.fn-execution.bundle.size": str(self.bundle_batches),
             "python.fn-execution.bundle.time": str(self.bundle_ms),

@@ -16,9 +16,9 @@ HEARTBEATS_PER_PARTITION_S = 2
 after seconds only: the check of idle shards is due every two seconds."""
 
 FETCHES = {"fetch.min.bytes": str(256 << 10), "fetch.max.wait.ms": "50"}
-"""By default the broker answers a fetch as soon as it has one record: under a steady load of thousands a second, that
-is hundreds of fetches a second, which cost the JVM and the broker CPU. A record waits at most 50 ms instead, and less
-above 5 MB/s a subtask."""
+"""By default the broker answers a fetch as soon as it has one record. Each fetch costs the JVM and the broker CPU, and
+under a steady load of small commits one is under way all the time. A record waits at most 50 ms instead, and less above
+5 MB/s a subtask."""
 USERNAME, PASSWORD, CLIENT_KEY = "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CLIENT_KEY"
 """Variables of JobManager and TaskManager, for a Kafka that wants a login or a client's certificate. The third is the
 key itself, as PEM. In the first two a double quote or a backslash has a backslash before it, as JAAS wants it."""
