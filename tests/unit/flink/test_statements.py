@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ def test_every_partition_gets_heartbeats() -> None:
 
 
 def test_a_row_becomes_the_records_that_a_consumer_polls() -> None:
-    row = [[2, 4, 2], [5, 9, 6], [b"a", b"c", b"a"], [b"x", b"z", b"y"], [b"GpsPing"] * 3]
+    row: list[list[Any]] = [[2, 4, 2], [5, 9, 6], [b"a", b"c", b"a"], [b"x", b"z", b"y"], [b"GpsPing"] * 3]
     found = batches_of([*row, [b"1", b"7", b"2"], [b"9", b"11", b"10"], [b"3", b"8", b"4"]], "t")
     assert [(one.partition, one.offset, one.key, one.value) for one in found[2]] == [
         (2, 5, b"a", b"x"),
@@ -149,7 +150,11 @@ def test_a_heartbeat_names_its_partition_and_has_no_records() -> None:
 
 
 def test_heartbeats_among_records_are_left_out() -> None:
-    row = [[2, 2, 3], [None, 5, None], *([None, text, None] for text in (b"a", b"x", b"GpsPing", b"1", b"9", b"3"))]
+    row: list[list[Any]] = [
+        [2, 2, 3],
+        [None, 5, None],
+        *([None, text, None] for text in (b"a", b"x", b"GpsPing", b"1", b"9", b"3")),
+    ]
     assert {partition: len(records) for partition, records in batches_of(row, "t").items()} == {2: 1, 3: 0}
 
 
