@@ -116,8 +116,10 @@ def _check(period: str, currency: str | None) -> None:
 
 
 def _write(file: Path, text: str) -> None:
+    from infrastructure.replay.whole_files import write_export
+
     try:
-        file.write_text(text, encoding="utf-8")
+        write_export(file, text.encode())
     except OSError as error:
         raise UserError(f"cannot write {file}: {error}") from error
 

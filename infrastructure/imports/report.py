@@ -21,6 +21,7 @@ from infrastructure.errors import UserError
 from infrastructure.imports.csv_files import ImportedFile
 from infrastructure.imports.csv_reader import CsvSource, ImportRow
 from infrastructure.imports.external_sort import SortEntry
+from infrastructure.replay.whole_files import open_private
 
 UNSENDABLE = "invalid_type"
 """The code of rows that hold no valid ping: the code that the server would use."""
@@ -126,7 +127,9 @@ class RejectFile:
             dict.fromkeys(title for source in sources for title in source.header if title not in REASON)
         )
         try:
-            self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            self._file = open(  # noqa: SIM115
+                path, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=open_private
+            )
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error}") from error
         self._writer = csv.writer(self._file)

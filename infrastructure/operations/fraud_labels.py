@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from infrastructure.errors import UserError
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.replay import parquet
+from infrastructure.replay.whole_files import writing_export
 from projections.cases import case_sources
 from read_models.fraud.queries import labels
 from read_models.view import ColumnType
@@ -57,18 +58,12 @@ def _rows(engine: Engine) -> Iterator[Mapping[str, Any]]:
 
 
 def _write_csv(path: Path, rows: Iterator[Mapping[str, Any]]) -> int:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     count = 0
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for row in rows:
-                at = row["at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
-                writer.writerow(at if name == "at" else row[name] for name in COLUMNS)
-                count += 1
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with writing_export(path) as file, TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        for row in rows:
+            at = row["at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            writer.writerow(at if name == "at" else row[name] for name in COLUMNS)
+            count += 1
     return count

@@ -38,6 +38,7 @@ from infrastructure.process_pool import run_in_processes
 from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, delete_foreign_parts, parts_of
 from infrastructure.replay.parts_elsewhere import PartsElsewhere, write_work
 from infrastructure.replay.request import encode
+from infrastructure.replay.whole_files import give_name, sync, write_export, write_whole
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_files import RowsFiles, RowsPart
 from infrastructure.training_sets.eta_request import INSTANTS, MAX_LIFE_MS, SERVED, EtaRequest
@@ -102,9 +103,7 @@ def _prepare(job: Job, instants: Path | None) -> None:
         if not (folder / SERVED_IDS).exists():
             with open_backends(job.settings) as backends:
                 ids = PostgresServedEtas(backends.engine).ids(request.rule.since_ms, request.rule.last_served_id)
-            unfinished = folder / f"{SERVED_IDS}.part"
-            unfinished.write_bytes(array("q", ids).tobytes())
-            unfinished.replace(folder / SERVED_IDS)
+            write_whole(folder / SERVED_IDS, array("q", ids).tobytes())
         return
     if request.axis != "event" and not (folder / CLOCK).exists():
         with open_backends(job.settings) as backends:
@@ -177,5 +176,6 @@ def _give_name(rows: Sequence[Path], made: EtaManifest, out: Path) -> None:
     for path in rows:
         if path.exists():
             os.link(path, unfinished / path.name)
-    (unfinished / MANIFEST).write_bytes(encode(msgspec.to_builtins(made)))
-    unfinished.replace(out)
+            sync(path)
+    write_export(unfinished / MANIFEST, encode(msgspec.to_builtins(made)))
+    give_name(unfinished, out)

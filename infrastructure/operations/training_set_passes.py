@@ -15,6 +15,7 @@ from infrastructure.operations.served_rows import BATCH_ETAS, ServedPass, served
 from infrastructure.operations.verify_eta import ModelOf, models_of
 from infrastructure.process_pool import CONTEXT
 from infrastructure.replay.parts_elsewhere import share_of
+from infrastructure.replay.whole_files import write_whole
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_files import RowsFiles, make_rows_part
 from infrastructure.training_sets.eta_request import INSTANTS, SERVED, EtaRequest
@@ -238,9 +239,7 @@ def _write_bounds(job: Job) -> None:
     first = ordered[0] if ordered else 0
     rows = min(CHUNK_ROWS, max(MIN_CHUNK_ROWS, -(-len(ordered) // MIN_CHUNKS)))
     bounds = sorted({ordered[n] for n in range(rows, len(ordered), rows)} - {first})
-    unfinished = job.folder / f"{BOUNDS}.part"
-    unfinished.write_bytes(array("q", bounds).tobytes())
-    unfinished.replace(job.folder / BOUNDS)
+    write_whole(job.folder / BOUNDS, array("q", bounds).tobytes())
 
 
 def _make_orders(job: Job, shards: Sequence[int], on_done: OnDone) -> None:

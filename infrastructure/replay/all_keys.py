@@ -22,7 +22,7 @@ from infrastructure.errors import UserError
 from infrastructure.process_pool import CONTEXT, run_in_processes
 from infrastructure.replay import parquet
 from infrastructure.replay.request import ReplayRequest, encode, values
-from infrastructure.replay.whole_files import delete_unfinished, write_whole
+from infrastructure.replay.whole_files import delete_unfinished, write_export, write_whole
 from infrastructure.settings.settings import Settings
 from projections.core.fences import digest_of
 from projections.core.projection import Projection
@@ -89,7 +89,7 @@ def delete_foreign_parts(folder: Path, identity: bytes) -> None:
     for old in folder.iterdir():
         if old.name != _LOCK:
             old.unlink()
-    request.write_bytes(identity)
+    write_whole(request, identity)
 
 
 MIN_EVENTS_FOR_PROCESSES = 50_000
@@ -260,4 +260,4 @@ class FullReplay:
             path = out if len(self._output.tables) == 1 else out.with_name(f"{out.stem}.{name}.parquet")
             files[name] = {"file": path.name, "rows": parquet.write(path, columns, self.rows(name))}
             self.files.append(path)
-        out.with_name(f"{out.name}.manifest.json").write_bytes(encode(self.document | {"tables": files}))
+        write_export(out.with_name(f"{out.name}.manifest.json"), encode(self.document | {"tables": files}))

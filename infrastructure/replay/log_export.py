@@ -22,6 +22,7 @@ from infrastructure.errors import UserError
 from infrastructure.event_store.event_pages import STREAMS
 from infrastructure.replay.all_keys import OnProgress
 from infrastructure.replay.request import encode
+from infrastructure.replay.whole_files import delete_unfinished, give_name, unfinished_file, write_export
 from projections.core.fences import digest_of
 from projections.core.ports import EventLog, LoggedEvent
 
@@ -84,6 +85,7 @@ def export_log(
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError(f"another process exports the log to {folder}: wait for it") from error
+            delete_unfinished(folder, "events-")
             return _export(backends.log, folder, on_progress, file_positions)
     except OSError as error:
         raise UserError(
@@ -166,7 +168,7 @@ def exported_events(folder: Path, file: ExportedFile, stream: str, shards: Seque
 
 def _write(folder: Path, first: int, last: int, events: dict[str, list[LoggedEvent]]) -> ExportedFile:
     name = f"events-{first:015d}.parquet"
-    unfinished = folder / f"{name}.part"
+    unfinished = unfinished_file(folder / name)
     with pq.ParquetWriter(unfinished, SCHEMA, compression="zstd") as writer:
         for stream, found in events.items():
             by_shard = sorted(found, key=_shard_then_position)
@@ -175,7 +177,7 @@ def _write(folder: Path, first: int, last: int, events: dict[str, list[LoggedEve
     with unfinished.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     made = ExportedFile(name, first, last, unfinished.stat().st_size, sha256)
-    unfinished.replace(folder / name)
+    give_name(unfinished, folder / name)
     return made
 
 
@@ -186,9 +188,7 @@ def _table(stream: str, events: Sequence[LoggedEvent]) -> pa.Table:
 
 
 def _write_manifest(folder: Path, export: LogExport) -> None:
-    unfinished = folder / f"{MANIFEST}.part"
-    unfinished.write_bytes(encode(msgspec.to_builtins(export)))
-    unfinished.replace(folder / MANIFEST)
+    write_export(folder / MANIFEST, encode(msgspec.to_builtins(export)))
 
 
 def _shard_then_position(event: LoggedEvent) -> tuple[int, int]:

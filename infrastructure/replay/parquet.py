@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from domain.timestamps import epoch_ms
 from infrastructure.errors import UserError
-from infrastructure.replay.whole_files import unfinished_file
+from infrastructure.replay.whole_files import give_name, unfinished_file
 from read_models.rows import RowChange, RowTable
 from read_models.view import ColumnType
 
@@ -56,7 +56,7 @@ def schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
 
 
 class ParquetWriter:
-    """Writes rows in groups of ROW_GROUP; the file gets its name only when it is complete.
+    """Writes rows in groups of ROW_GROUP; the file gets its name only when it is complete, and only its owner reads it.
 
     ``add`` and ``close`` raise UserError for a value that does not fit its column, such as an integer of over 64 bits.
     """
@@ -81,7 +81,7 @@ class ParquetWriter:
     def close(self) -> None:
         self._flush()
         self._writer.close()
-        self._unfinished.replace(self._path)
+        give_name(self._unfinished, self._path)
 
     def abandon(self) -> None:
         """Delete the unfinished file."""

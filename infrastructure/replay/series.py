@@ -9,6 +9,7 @@ from typing import Any
 from domain.identifiers import shard_of
 from domain.timestamps import utc_datetime
 from infrastructure.backends import Backends
+from infrastructure.replay.whole_files import writing_export
 from projections.core.fold import NO_SNAPSHOTS, Fold
 from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
@@ -95,4 +96,5 @@ def plot(path: Path, title: str, unit: str, series: Sequence[Series]) -> None:
     axes.set_xlabel("UTC")
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize="small")
-    figure.savefig(path, format="png")
+    with writing_export(path) as file:
+        figure.savefig(file, format="png")

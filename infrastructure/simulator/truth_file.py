@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from infrastructure.errors import UserError
 from infrastructure.replay.parquet import ParquetWriter
+from infrastructure.replay.whole_files import open_private
 from infrastructure.simulator.truth import LegTruth
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class TruthFile:
             if path.suffix == ".parquet":
                 self._parquet = ParquetWriter(path, COLUMNS)
             else:
-                self._text = path.open("w", newline="", encoding="utf-8")
+                self._text = open(path, "w", newline="", encoding="utf-8", opener=open_private)  # noqa: SIM115
                 self._csv = csv.writer(self._text, lineterminator="\n")
                 self._csv.writerow(COLUMNS)
         except OSError as error:

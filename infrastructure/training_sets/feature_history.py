@@ -32,6 +32,7 @@ from infrastructure.replay.parts_elsewhere import (
     write_work,
 )
 from infrastructure.replay.request import encode
+from infrastructure.replay.whole_files import write_export, writing_export
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.history_shards import (
     BoundHistory,
@@ -48,7 +49,6 @@ from projections.replay.as_of import AsOf, Horizon
 
 HISTORY = "feature-history"
 """The kind of output, for machines that make its parts."""
-UNFINISHED = "whole.part"
 _ONE_GROUP = 1 << 30
 
 
@@ -142,18 +142,16 @@ def _make_missing(
 def _join_all(history: BoundHistory, out: Path, folder: Path) -> Manifest:
     projection, shards = projection_named(history.request.projection), _shards(history.request)
     parts = [msgspec.json.decode(sidecar(folder, shard).read_bytes(), type=HistoryPart) for shard in shards]
-    file_sha256 = _join(
-        [part_file(folder, shard) for shard in shards], folder / UNFINISHED, out, parquet.schema(columns(projection))
-    )
+    file_sha256 = _join([part_file(folder, shard) for shard in shards], out, parquet.schema(columns(projection)))
     whole = hashlib.sha256("".join(f"{part.shard} {part.digest}\n" for part in parts).encode()).hexdigest()
     made = manifest(history, projection, parts, whole, file_sha256, f"pyarrow {pa.__version__}")
-    manifest_path(out).write_bytes(encode(msgspec.to_builtins(made)))
+    write_export(manifest_path(out), encode(msgspec.to_builtins(made)))
     return made
 
 
-def _join(parts: list[Path], unfinished: Path, out: Path, schema: pa.Schema) -> str:
+def _join(parts: list[Path], out: Path, schema: pa.Schema) -> str:
     """Join all parts in order into one file, whose row groups do not depend on the shards. Returns its sha256."""
-    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+    with writing_export(out) as whole, pq.ParquetWriter(whole, schema, compression="zstd") as writer:
         waiting: list[pa.Table] = []
         for part in parts:
             with pq.ParquetFile(part) as file:
@@ -164,6 +162,5 @@ def _join(parts: list[Path], unfinished: Path, out: Path, schema: pa.Schema) -> 
                         waiting.clear()
         if waiting:
             writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_ONE_GROUP)
-    unfinished.replace(out)
     with out.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

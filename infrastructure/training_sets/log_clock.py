@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.replay.whole_files import unfinished_file
 
 PAGE_POSITIONS = 200_000
 """Positions that one short transaction reads."""
@@ -36,7 +37,7 @@ def write_log_clock(engine: Engine, position: int, path: Path, page_positions: i
             else:
                 times.append(ms)
                 positions.append(last)
-    unfinished = path.with_suffix(".part")
+    unfinished = unfinished_file(path)
     with unfinished.open("wb") as file:
         times.tofile(file)
         positions.tofile(file)
