@@ -12,6 +12,7 @@ from typing import BinaryIO, Protocol
 
 from infrastructure.errors import UserError
 from infrastructure.imports.csv_records import CsvRecord, CsvRecords
+from infrastructure.imports.spreadsheet_cells import has_shown_cells, read_cells
 from infrastructure.imports.text_files import UnreadableFile, open_text
 
 PROGRESS_INTERVAL_RECORDS = 256
@@ -65,7 +66,7 @@ def read_header(path: Path, known_names: Collection[str]) -> tuple[str, ...]:
         raise UserError(f"{path} is empty; its first line must name its columns")
     if header.problem:
         raise UserError(f"the header of {path} cannot be read: {header.problem}")
-    return tuple(header.cells)
+    return tuple(read_cells(header.cells, header.cells))
 
 
 def records_below_header(file: ImportedFile, at_byte: Callable[[int], None]) -> Iterator[CsvRecord]:
@@ -73,11 +74,12 @@ def records_below_header(file: ImportedFile, at_byte: Callable[[int], None]) -> 
 
     Raises UserError with the line number if the file itself is damaged.
     """
+    shown = has_shown_cells(file.header)
     with _reading(file.path, file.header) as (records, raw):
         _header(records)
         for count, record in enumerate(records):
             if record.problem or record.cells:
-                yield record
+                yield record._replace(cells=read_cells(record.cells, file.header)) if shown else record
             if count % PROGRESS_INTERVAL_RECORDS == 0:
                 at_byte(raw.tell())
         at_byte(raw.tell())

@@ -21,6 +21,7 @@ from infrastructure.errors import UserError
 from infrastructure.imports.csv_files import ImportedFile
 from infrastructure.imports.csv_reader import CsvSource, ImportRow
 from infrastructure.imports.external_sort import SortEntry
+from infrastructure.imports.spreadsheet_cells import REASON, shown_cell
 from infrastructure.replay.whole_files import open_private
 
 UNSENDABLE = "invalid_type"
@@ -108,11 +109,10 @@ def _looks_like_seconds(value: int | None) -> bool:
     return value is not None and YEAR_2000_S <= value < YEAR_2100_S
 
 
-REASON = ("file", "line", "code", "detail")
-
-
 class RejectFile:
     """A CSV file of rejected rows: the columns of REASON, then the columns of all sources by name.
+
+    No cell is a formula in a spreadsheet, where the file is corrected (``spreadsheet_cells``).
 
     Raises UserError if the file cannot be written, or is one of the imported files.
     """
@@ -141,12 +141,12 @@ class RejectFile:
         cells = dict(zip(header, row.cells, strict=False))
         extra = row.cells[len(header) :]
         self._write(
-            [row.source.path, row.line, code, detail, *(cells.get(title, "") for title in self._titles), *extra]
+            [str(row.source.path), row.line, code, detail, *(cells.get(title, "") for title in self._titles), *extra]
         )
 
     def _write(self, cells: Sequence[object]) -> None:
         try:
-            self._writer.writerow(cells)
+            self._writer.writerow(map(shown_cell, cells))
         except OSError as error:
             raise self._incomplete(error) from error
 

@@ -1,4 +1,7 @@
-"""Exports reviews as labels: one row a review, with the alert's signals, for training and for measuring the signals."""
+"""Exports reviews as labels: one row a review, with the alert's signals, for training and for measuring the signals.
+
+In CSV, no cell is a formula in a spreadsheet (``spreadsheet_cells``). Parquet has every text as it is.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Engine
 
 from infrastructure.errors import UserError
+from infrastructure.imports.spreadsheet_cells import shown_cell
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.replay import parquet
 from infrastructure.replay.whole_files import writing_export
@@ -64,6 +68,6 @@ def _write_csv(path: Path, rows: Iterator[Mapping[str, Any]]) -> int:
         writer.writerow(COLUMNS)
         for row in rows:
             at = row["at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            writer.writerow(at if name == "at" else row[name] for name in COLUMNS)
+            writer.writerow(at if name == "at" else shown_cell(row[name]) for name in COLUMNS)
             count += 1
     return count
