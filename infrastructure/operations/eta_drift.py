@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.features.drift.psi import chance_limit, psi
+from domain.features.drift.psi import chance_limit, effective_size, psi
 from domain.features.drift.reference import (
     FeatureReference,
     FeatureValue,
@@ -94,12 +94,13 @@ def drift_of_day(
     drift: list[FeatureDrift] = []
     errors: list[LegErrors] = []
     for model, of_model in sorted(by_model.items()):
-        orders = len({one.eta.order_id for one in of_model})
+        of_orders = Counter(one.eta.order_id for one in of_model)
+        orders, independent = len(of_orders), effective_size(of_orders.values())
         for feature, reference in sorted(references.get(model, {}).items()):
             if feature not in not_compared and any(feature in one.body.features for one in of_model):
                 values = [_value(one.body.features.get(feature)) for one in of_model]
                 counts = count_in(reference, values)
-                limit = chance_limit(reference.counts, counts, independent=orders)
+                limit = chance_limit(reference.counts, counts, independent, reference.independent)
                 index = psi(reference.counts, counts)
                 drift.append(FeatureDrift(model, feature, index, limit, len(values), orders))
         errors += _errors(model, of_model, now_ms)

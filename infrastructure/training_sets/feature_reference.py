@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+
+from domain.features.drift.psi import effective_size
 from domain.features.drift.reference import references_of
 from domain.features.eta.features import EtaFeatures
 from domain.features.eta.learned.inputs import INPUTS, LEG_NUMBERS
@@ -18,7 +21,10 @@ ANSWERED: Final = tuple(name for name in EtaFeatures._fields if name in INPUTS a
 
 def feature_references(rows: ModelRows) -> dict[str, Any]:
     """The references of the features that answers have, as ``ModelManifest.reference`` stores them."""
-    few = rows.inputs[:: max(1, -(-len(rows) // MAX_REFERENCE_ROWS))]
+    step = max(1, -(-len(rows) // MAX_REFERENCE_ROWS))
+    few = rows.inputs[::step]
+    of_orders = np.unique(rows.orders[::step], return_counts=True)[1]
     leg_of = {number: leg for leg, number in LEG_NUMBERS.items()}
     legs = [leg_of[number] for number in few[:, INPUTS.index("leg")].tolist()]
-    return references_of({"leg": legs, **{name: few[:, INPUTS.index(name)].tolist() for name in ANSWERED}})
+    columns = {"leg": legs, **{name: few[:, INPUTS.index(name)].tolist() for name in ANSWERED}}
+    return references_of(columns, effective_size(of_orders.tolist()))

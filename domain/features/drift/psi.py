@@ -8,7 +8,7 @@ Model Validation 14 (2020): without drift, PSI ÷ (1/n + 1/m) is distributed as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import log, sqrt
 from typing import Final
 
@@ -35,13 +35,32 @@ def psi(reference: Sequence[int], counts: Sequence[int]) -> float:
     return sum((q / all_q - p / all_p) * log((q / all_q) / (p / all_p)) for p, q in used)
 
 
-def chance_limit(reference: Sequence[int], counts: Sequence[int], independent: int | None = None) -> float:
+def effective_size(cluster_sizes: Iterable[int]) -> float:
+    """How many independent values tell as much as clusters of these sizes, whose values are equal within a cluster.
+
+    (Σ m)² ÷ Σ m², L. Kish, "Survey Sampling" (Wiley, 1965), 8.2: the number of clusters if all have one size, fewer
+    else. The variance of a share is p (1 − p) over this number. Values of one order are less alike than equal, so the
+    number is a lower bound. 0 without values.
+    """
+    sizes = list(cluster_sizes)
+    squares = sum(size * size for size in sizes)
+    return sum(sizes) ** 2 / squares if squares else 0.0
+
+
+def chance_limit(
+    reference: Sequence[int],
+    counts: Sequence[int],
+    independent: float | None = None,
+    independent_reference: float | None = None,
+) -> float:
     """The index that 999 of 1,000 samples without drift stay below.
 
-    ``independent``: how many of the sample are independent, by default all. Answers about one order are not. χ² by E.
-    Wilson and M. Hilferty, "The distribution of chi-square", PNAS 17 (1931).
+    ``independent`` and ``independent_reference``: the ``effective_size`` of the sample and of the reference, by default
+    all of their rows. Rows of one order are not independent. χ² by E. Wilson and M. Hilferty, "The distribution of
+    chi-square", PNAS 17 (1931).
     """
-    n, m = sum(reference), sum(counts) if independent is None else independent
+    n = sum(reference) if independent_reference is None else independent_reference
+    m = sum(counts) if independent is None else independent
     bins = sum(1 for p, q in zip(reference, counts, strict=True) if p or q)
     if bins < 2 or not n or not m:
         return 0.0

@@ -34,11 +34,14 @@ class FeatureReference(NamedTuple):
 
     Numbers: bin i holds the values ≤ ``edges[i]`` that are above the edge before it, and one more bin those above all
     edges. Text: a bin for each of ``labels``, and one for all other text. The last bin of both is for unknown values.
+    ``independent``: their ``psi.effective_size``, since rows of one order are alike; None = all, as in a
+    reference that was stored before it was counted.
     """
 
     edges: tuple[float, ...]
     labels: tuple[str, ...]
     counts: tuple[int, ...]
+    independent: float | None = None
 
 
 def reference_of(values: Sequence[FeatureValue], bins: int = BINS) -> FeatureReference:
@@ -57,14 +60,14 @@ def reference_of(values: Sequence[FeatureValue], bins: int = BINS) -> FeatureRef
     return empty._replace(counts=count_in(empty, values))
 
 
-def references_of(columns: Mapping[str, Sequence[FeatureValue]]) -> dict[str, Any]:
-    """The references of all features, as a manifest stores them."""
-    return {name: reference_of(values)._asdict() for name, values in columns.items()}
+def references_of(columns: Mapping[str, Sequence[FeatureValue]], independent: float | None = None) -> dict[str, Any]:
+    """The references of all features, as a manifest stores them; ``independent`` of their rows."""
+    return {name: reference_of(values)._replace(independent=independent)._asdict() for name, values in columns.items()}
 
 
 def count_in(reference: FeatureReference, values: Iterable[FeatureValue]) -> tuple[int, ...]:
     """How many of ``values`` are in each bin of the reference."""
-    edges, labels, _ = reference
+    edges, labels = reference.edges, reference.labels
     index = {label: number for number, label in enumerate(labels)}
     others = len(labels) if labels else len(edges)
     counts = [0] * (others + 2)
@@ -91,6 +94,7 @@ def _reference(name: Any, stored: Any) -> FeatureReference:
         edges = tuple(float(edge) for edge in stored["edges"])
         labels = tuple(_text(label) for label in stored["labels"])
         counts = tuple(stored["counts"])
+        independent = stored.get("independent")
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InvalidReference(f"{str(name)[:MAX_LABEL]} has no edges, labels and counts: {error}") from error
     if len(edges) > MAX_EDGES or len(labels) > MAX_LABELS or (edges and labels):
@@ -101,7 +105,9 @@ def _reference(name: Any, stored: Any) -> FeatureReference:
         raise InvalidReference(f"{name} has a label twice")
     if len(counts) != len(edges) + len(labels) + 2 or any(type(one) is not int or one < 0 for one in counts):
         raise InvalidReference(f"the counts of {name} do not fit its bins")
-    return FeatureReference(edges, labels, counts)
+    if independent is not None and not (type(independent) in (int, float) and 0 <= independent <= sum(counts)):
+        raise InvalidReference(f"{name} has {independent!r} independent rows of {sum(counts)}")
+    return FeatureReference(edges, labels, counts, independent)
 
 
 def _text(value: Any) -> str:

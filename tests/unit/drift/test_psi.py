@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.features.drift.psi import SHIFTED, chance_limit, is_shifted, psi
+from domain.features.drift.psi import SHIFTED, chance_limit, effective_size, is_shifted, psi
 from domain.features.drift.reference import count_in, reference_of
 from domain.features.drift.served_errors import ServedErrors
 
@@ -52,6 +52,56 @@ def test_chance_alone_is_below_the_limit_and_a_shift_is_above() -> None:
     few = [0] * 9 + [20, 0]
     assert psi(reference.counts, few) > SHIFTED
     assert not is_shifted(psi(reference.counts, few), chance_limit(reference.counts, few, independent=3))
+
+
+sizes = st.lists(st.integers(1, 500), min_size=1, max_size=60)
+
+
+@given(sizes)
+@settings(max_examples=100)
+def test_clusters_tell_at_most_as_much_as_their_number_and_all_of_one_size_exactly_that(of_orders: list[int]) -> None:
+    found = effective_size(of_orders)
+    assert 1.0 <= found <= len(of_orders) + 1e-9
+    assert effective_size([size * 7 for size in of_orders]) == pytest.approx(found)
+    assert effective_size([of_orders[0]] * len(of_orders)) == pytest.approx(len(of_orders))
+    assert effective_size([1] * sum(of_orders)) == pytest.approx(sum(of_orders))
+    # One more order never makes the limit higher than if its rows were of an order that is there already.
+    merged = [of_orders[0] + of_orders[-1], *of_orders[1:-1]] if len(of_orders) > 1 else of_orders
+    assert effective_size(merged) <= found + 1e-9
+
+
+def test_nothing_is_the_size_of_nothing() -> None:
+    assert effective_size([]) == 0.0
+
+
+def clustered(chance: random.Random, of_orders: list[int]) -> list[float]:
+    """Rows of orders: equal within an order, as the distance from restaurant to customer is."""
+    return [value for size in of_orders for value in [chance.gauss(0, 1)] * size]
+
+
+def test_regression_a_set_of_few_orders_with_many_rows_shows_no_drift_by_chance() -> None:
+    """The rows of the reference counted as independent: a set of 150 orders was as sure as one of thousands."""
+    chance = random.Random(11)
+    by_rows = by_orders = 0
+    for _ in range(200):
+        of_set = [chance.randint(1, 60) for _ in range(150)]
+        of_day = [chance.randint(1, 60) for _ in range(150)]
+        reference = reference_of(clustered(chance, of_set))
+        counts = count_in(reference, clustered(chance, of_day))
+        index = psi(reference.counts, counts)
+        by_rows += index > chance_limit(reference.counts, counts, len(of_day))
+        by_orders += index > chance_limit(reference.counts, counts, effective_size(of_day), effective_size(of_set))
+    assert by_orders <= 4, by_orders
+    assert by_rows >= 20, "the example is too easy: the rule of before is good enough for it"
+
+
+def test_a_shift_of_clustered_rows_is_still_found() -> None:
+    chance = random.Random(5)
+    of_orders = [chance.randint(1, 60) for _ in range(600)]
+    reference = reference_of(clustered(chance, of_orders))
+    counts = count_in(reference, [value + 0.8 for value in clustered(chance, of_orders)])
+    size = effective_size(of_orders)
+    assert is_shifted(psi(reference.counts, counts), chance_limit(reference.counts, counts, size, size))
 
 
 def test_errors_are_sums_of_answers() -> None:

@@ -77,3 +77,18 @@ def test_every_value_is_in_one_bin_and_the_manifest_keeps_all(training: list[Any
 def test_a_reference_from_a_file_is_bounded_before_it_is_believed(stored: Any) -> None:
     with pytest.raises(InvalidReference):
         references_from(stored)
+
+
+def test_the_effective_size_is_stored_and_a_reference_of_before_has_none() -> None:
+    stored = references_of({"leg": ["a", "b", "b"]}, 1.8)
+    assert references_from(stored)["leg"].independent == 1.8
+    del stored["leg"]["independent"]
+    assert references_from(stored)["leg"].independent is None
+
+
+@pytest.mark.parametrize("independent", [-1, 3.5, float("nan"), "2", True, [2]])
+def test_a_size_that_the_rows_cannot_have_is_rejected(independent: object) -> None:
+    stored = references_of({"leg": ["a", "b", "b"]})
+    stored["leg"]["independent"] = independent
+    with pytest.raises(InvalidReference, match="independent rows"):
+        references_from(stored)
