@@ -18,17 +18,21 @@ export function answersOnRecord(id, signal) {
   return allPages(read, MAX_PAGES, () => !signal.aborted);
 }
 
-/** @param {{answers: any[], more: boolean, zone: string, page: import("../panels/registry.js").PageContext}} props */
-export function Answers({ answers, more, zone, page }) {
-  if (!answers.length) return html`<p class="quiet">No answer of this order is on record any more: the chart has the first of each leg.</p>`;
+/** `firsts`: how many first answers of a leg are in the log. @param {{answers: any[], firsts: number, more: boolean, page: import("../panels/registry.js").PageContext}} props */
+export function Answers({ answers, firsts, more, page }) {
+  if (!answers.length) {
+    return html`<p class="quiet">${firsts > 0
+      ? "No answer of this order is on record any more: the chart has the first of each leg."
+      : "No ETA of this order is on record."}</p>`;
+  }
   const found = jumps(answers, SHOWN_JUMPS, LEAST_JUMP_S);
   const newest = answers.at(-1);
   return html`<h3>Why did it jump?</h3>
     <p class="quiet">${more ? `${count(answers.length)}+ answers` : counted(answers.length, "answer")} on record.${" "}
-      <button class="link" onClick=${() => page.open("eta", String(newest.id))}>The newest, ${clock(newest.at_ms, zone)}</button></p>
+      <button class="link" onClick=${() => page.open("eta", String(newest.id))}>The newest, ${clock(newest.at_ms)}</button></p>
     ${found.length === 0
       ? html`<p class="quiet">None moved the hand-over by ${LEAST_JUMP_S} s or more.</p>`
       : html`<ul class="links jumps">${found.map((one) => html`<li key=${one.id}>
-          <button class="link" onClick=${() => page.open("eta", String(one.id))}>${clock(one.at_ms, zone)}: hand-over ${moved(one.moved_seconds)}</button>
+          <button class="link" onClick=${() => page.open("eta", String(one.id))}>${clock(one.at_ms)}: hand-over ${moved(one.moved_seconds)}</button>
           <small> ${one.because.map((/** @type {string} */ code) => words(code)).join(", ")}</small></li>`)}</ul>`}`;
 }

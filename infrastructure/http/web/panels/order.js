@@ -58,6 +58,9 @@ function OrderView({ id, page }) {
   const then = live ? found : past.data?.axis === place.axis ? past.data.order : null;
   const isPlaced = past.problem?.code !== UNKNOWN;
   const zone = found.time_zone;
+  // One clock for the whole page, the viewer's, since the handle and the chart have it; the city's beside it where it is
+  // another (test_every_time_of_an_order_is_by_one_clock).
+  const otherZone = text.clock(found.placed_at_ms, zone) !== text.clock(found.placed_at_ms);
   const took = found.completed_at_ms === null ? null : (found.completed_at_ms - found.placed_at_ms) / 60_000;
   const lines = [];
   if (found.promised_seconds !== null) lines.push({ y: found.promised_seconds / 60, label: "promised", colour: "stale" });
@@ -67,8 +70,8 @@ function OrderView({ id, page }) {
     <dl class="facts">
       <${Fact} name="status" value=${html`<span class="badge fresh">${then ? text.words(then.status) : isPlaced ? "…" : NOT_YET[place.axis]}</span>`} />
       <${Fact} name="hand-over" value=${over || !eta.data ? "–" : `in ${text.duration(eta.data.p50_seconds)}`} title="median" />
-      <${Fact} name="9 of 10 by" value=${over || !eta.data ? "–" : text.clock(eta.data.at_ms + eta.data.p90_seconds * 1000, zone)} title="90 % quantile" />
-      <${Fact} name="promised" value=${found.promised_seconds === null ? "–" : text.clock(found.placed_at_ms + found.promised_seconds * 1000, zone)} />
+      <${Fact} name="9 of 10 by" value=${over || !eta.data ? "–" : text.clock(eta.data.at_ms + eta.data.p90_seconds * 1000)} title="90 % quantile" />
+      <${Fact} name="promised" value=${found.promised_seconds === null ? "–" : text.clock(found.placed_at_ms + found.promised_seconds * 1000)} />
     </dl>
     ${past.problem && isPlaced && html`<${Problem} problem=${past.problem} />`}
     ${eta.problem && !over && html`<${Problem} problem=${eta.problem} />`}
@@ -81,11 +84,11 @@ function OrderView({ id, page }) {
         { label: "P50", colour: "accent", points: data[0].length < 12 },
         { label: "P90", colour: "accent", width: 1, points: data[0].length < 12 },
       ]} />
-    ${record.data && html`<${Answers} answers=${recorded} more=${record.data.more} zone=${zone} page=${page} />`}
-    <h3>Stages <small>${zone}</small></h3>
+    ${record.data && events.data && html`<${Answers} answers=${recorded} firsts=${firsts.length} more=${record.data.more} page=${page} />`}
+    <h3>Stages${otherZone && html` <small>your time (${zone})</small>`}</h3>
     <ol class="stages">${stagesOf(found, then).map(({ field, name, ms, isDone }) => html`
       <li key=${field} class=${isDone ? "done" : "later"}>
-        <span>${name}</span> <time>${text.clock(ms, zone)}</time>
+        <span>${name}</span> <time>${text.clock(ms)}${otherZone && ` (${text.clock(ms, zone).slice(0, 5)})`}</time>
         <small>${field === "placed_at_ms" ? text.day(ms) : `+${text.duration((ms - found.placed_at_ms) / 1000)}`}</small>
       </li>`)}
     </ol>

@@ -1,0 +1,74 @@
+"""What a new user stumbled over when the page alone had to answer: each a regression test in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.waiting import eventually
+from tests.support.web.browser import chromium
+from tests.support.web.page import NO_BROWSER, ride, signed_in
+from tests.support.worlds.ridelog import Ridelog
+
+pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
+
+CITY_ZONE = "Europe/Madrid"
+VIEWER_ZONE = "Asia/Tokyo"
+
+
+def assigned_order(city: Ridelog, order: str, rider: str) -> str:
+    """An order that the rider carries, and that has an ETA on record. Returns the path of its routes."""
+    ride(city, rider)
+    body = {
+        "order_id": order,
+        "restaurant": {"latitude": 41.39, "longitude": 2.17},
+        "customer": {"latitude": 41.40, "longitude": 2.18},
+        "time_zone": CITY_ZONE,
+        "currency": "EUR",
+        "promised_seconds": 1800,
+    }
+    path = f"/deliveries/{quote(order)}"
+    assert city.http.post("/deliveries", json=body).status_code == 201
+    assert city.http.post(f"{path}/assign", json={"rider_id": rider}).status_code == 200
+    eventually(lambda: city.http.get(f"{path}/eta").status_code == 200, what="the order has an ETA")
+    eventually(lambda: bool(city.http.get(f"{path}/etas").json()["items"]), what="the answer is on record")
+    return path
+
+
+def test_every_time_of_an_order_is_by_one_clock(chrome: Browser, city: Ridelog) -> None:
+    """Regression: the chart, the handle and an answer had the viewer's clock, the link to the answer the city's."""
+    path = assigned_order(city, "order of two zones", "two-zones")
+    placed = datetime.fromtimestamp(city.http.get(path).json()["placed_at_ms"] / 1000, UTC)
+    with signed_in(chrome, city, f"/?order={quote('order of two zones')}", timezone_id=VIEWER_ZONE) as page:
+        stage = page.locator(".stages time").first
+        of_viewer = placed.astimezone(ZoneInfo(VIEWER_ZONE)).strftime("%H:%M:%S")
+        of_city = placed.astimezone(ZoneInfo(CITY_ZONE)).strftime("%H:%M")
+        expect(stage).to_have_text(f"{of_viewer} ({of_city})")
+        expect(page.locator(".panel h3", has_text="Stages")).to_contain_text(f"your time ({CITY_ZONE})")
+        newest = page.get_by_role("button", name=re.compile("^The newest, "))
+        at = newest.inner_text().removeprefix("The newest, ")
+        newest.click()
+        expect(page.locator(".fact", has_text="answered")).to_contain_text(at)
+
+
+def test_the_times_of_a_city_in_the_viewers_zone_are_said_once(chrome: Browser, city: Ridelog) -> None:
+    assigned_order(city, "order of one zone", "one-zone")
+    with signed_in(chrome, city, f"/?order={quote('order of one zone')}", timezone_id=CITY_ZONE) as page:
+        expect(page.locator(".stages time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+        expect(page.locator(".panel h3", has_text="Stages")).to_have_text("Stages")
+
+
+def test_an_order_without_any_answer_says_so(chrome: Browser, city: Ridelog) -> None:
+    """Regression: the empty chart of an order that was over said that it had the first answer of each leg."""
+    place = {"latitude": 41.39, "longitude": 2.17}
+    body = {"order_id": "never asked", "restaurant": place, "customer": place, "time_zone": "UTC", "currency": "EUR"}
+    assert city.http.post("/deliveries", json=body).status_code == 201
+    assert city.http.post("/deliveries/never%20asked/cancel", json={"reason": "test"}).status_code == 200
+    eventually(lambda: city.http.get("/deliveries/never%20asked").json()["status"] == "cancelled")
+    with signed_in(chrome, city, "/?order=never%20asked") as page:
+        expect(page.locator(".panel")).to_contain_text("No ETA of this order is on record.")
