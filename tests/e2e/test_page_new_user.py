@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium
-from tests.support.web.page import NO_BROWSER, ride, signed_in
+from tests.support.web.page import NO_BROWSER, ride, signed_in, url_of
 from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
@@ -61,6 +61,16 @@ def test_the_times_of_a_city_in_the_viewers_zone_are_said_once(chrome: Browser, 
     with signed_in(chrome, city, f"/?order={quote('order of one zone')}", timezone_id=CITY_ZONE) as page:
         expect(page.locator(".stages time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
         expect(page.locator(".panel h3", has_text="Stages")).to_have_text("Stages")
+
+
+def test_a_rider_has_its_place_in_words_now_and_then(chrome: Browser, city: Ridelog) -> None:
+    """Regression: only the map, which is a picture, answered where a rider was."""
+    times = ride(city, "placed", latitude=41.31)
+    with signed_in(chrome, city, "/?rider=placed") as page:
+        place = page.locator(".fact", has_text="place")
+        expect(place).to_contain_text("41.31220, 2.17000")
+        page.goto(f"{url_of(city)}/?rider=placed&at={times[5] + 500}")
+        expect(place).to_contain_text("41.31100, 2.17000")
 
 
 def test_an_order_without_any_answer_says_so(chrome: Browser, city: Ridelog) -> None:

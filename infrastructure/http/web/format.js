@@ -77,6 +77,9 @@ const DAYS = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" }
 /** @param {number} ms epoch */
 export const day = (ms) => DAYS.format(ms);
 
+/** A place as a map program takes it, to about a metre. @param {{latitude: number, longitude: number}} place in degrees */
+export const coordinates = ({ latitude, longitude }) => `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`;
+
 /** Text of a code such as `too_inaccurate`. @param {string} code */
 export function words(code) {
   return code.replaceAll("_", " ");

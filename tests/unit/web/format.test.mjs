@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { age, clock, duration, speed, visible, words } from "../../../infrastructure/http/web/format.js";
+import { age, clock, coordinates, duration, speed, visible, words } from "../../../infrastructure/http/web/format.js";
 
 test("hidden characters of an id are shown by their code point, and letters of any script stay", () => {
   assert.equal(visible("anna"), "anna");
@@ -29,6 +29,10 @@ test("speeds are in km/h, and unknown is a dash and never 0", () => {
   assert.equal(speed(10), "36.0 km/h");
   assert.equal(speed(0), "0.0 km/h");
   assert.equal(speed(null), "–");
+});
+
+test("a place has five decimals, about a metre", () => {
+  assert.equal(coordinates({ latitude: 41.3947149, longitude: -2.1 }), "41.39471, -2.10000");
 });
 
 test("a clock is in the zone that is named, and in the viewer's for one that the browser does not know", () => {

@@ -10,10 +10,12 @@ import { trackPoints } from "../map/track_points.js";
 import { asOf } from "../when.js";
 import { Fact, Problem } from "./parts.js";
 import { Silence } from "./silence.js";
+import { speedSeries } from "./speed_series.js";
 
 /** @typedef {import("./registry.js").PageContext} PageContext */
 
 const TRACK_EVENTS = 300;
+const UNKNOWN = "No ping of a rider with this id has been folded. Check the id; the strip on top says whether the pipeline is late.";
 /** Above the track and below the riders: a rider on its own track is what a click means. */
 const POINTS_HEIGHT = 45;
 
@@ -51,16 +53,19 @@ function RiderView({ id, page }) {
   // While the handle moves, every ping is another one, and rows are used again instead of made again. At now a row keeps
   // its ping, so that the one that has the focus does not become another.
   const keyOf = (/** @type {any} */ ping, /** @type {number} */ row) => (live ? ping.event_id : row);
+  // An empty chart would say that it is a rider, and "as of then" is no word for now.
+  if (live && !rider && window_.problem?.status === 404) return html`<p class="problem" role="status">${UNKNOWN}</p>`;
   return html`
     <${Problem} problem=${window_.problem} />
     ${rider && html`
       <dl class="facts">
         <${Fact} name="speed" value=${text.speed(rider.speed_mps)} title="robust estimate of the ten latest pings" />
         <${Fact} name="path speed" value=${text.speed(rider.path_speed_mps)} title="length of the path over its time" />
-        <${Fact} name="age" value=${text.age(rider.age_ms === null ? null : rider.age_ms / 1000)} />
+        <${Fact} name="last ping" value=${rider.age_ms === null ? "–" : `${text.age(rider.age_ms / 1000)} ${live ? "ago" : "before"}`} />
         <${Fact} name="status" value=${html`<span class=${`badge ${rider.status}`}>${rider.status}</span>`} />
-        <${Fact} name="version" value=${text.count(rider.version)} />
-        <${Fact} name="position" value=${text.count(rider.position)} />
+        <${Fact} name="its events" value=${text.count(rider.version)} title="version: how many events this rider has" />
+        <${Fact} name="log position" value=${text.count(rider.position)} title="of the last event of this rider that is in its speed" />
+        <${RiderPlace} id=${id} page=${page} />
       </dl>`}
     ${live && rider && !window_.problem && track.data && html`<${Silence} id=${id} rider=${rider} last=${points.at(-1)} page=${page} />`}
     <h3>Speed along time</h3>
@@ -90,7 +95,7 @@ function RiderView({ id, page }) {
     </table></div>
     ${came}
     <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a>,
-      <button class="link" onClick=${() => page.open("statement", id)}>what it is paid</button></p>`;
+      ${" "}<button class="link" onClick=${() => page.open("statement", id)}>what it is paid</button></p>`;
 }
 
 const windowKey = (/** @type {string} */ id, /** @type {string} */ at) => `w ${id} ${at}`;
@@ -98,18 +103,10 @@ const windowKey = (/** @type {string} */ id, /** @type {string} */ at) => `w ${i
 /** A client may send one id with two times; the window has ids without hyphens. @param {any} ping */
 const pingKey = (ping) => `${ping.event_timestamp_ms} ${ping.event_id.replaceAll("-", "")}`;
 
-/** @param {any[]} points of a track @returns {(number | null)[][]} by time, each instant once */
-export function speedSeries(points) {
-  const byTime = new Map();
-  for (const point of points) byTime.set(point.event_timestamp_ms, point);
-  const sorted = [...byTime.values()].sort((a, b) => a.event_timestamp_ms - b.event_timestamp_ms);
-  const kmh = (/** @type {number | null} */ mps) => (mps === null ? null : mps * 3.6);
-  return [
-    sorted.map((point) => point.event_timestamp_ms / 1000),
-    sorted.map((point) => kmh(point.speed_mps)),
-    sorted.map((point) => kmh(point.path_speed_mps)),
-    sorted.map((point) => kmh(point.device_speed_mps)),
-  ];
+/** In words what the map shows, for who does not see it. @param {{id: string, page: PageContext}} props */
+function RiderPlace({ id, page }) {
+  const found = page.riders.find((one) => one.rider_id === id);
+  return found && html`<div class="fact double"><dt>place (latitude, longitude)</dt><dd>${text.coordinates(found)}</dd></div>`;
 }
 
 /** @param {{page: PageContext}} props */
