@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium
-from tests.support.web.page import NO_BROWSER, ride, signed_in, url_of
+from tests.support.web.page import NO_BROWSER, find, ride, signed_in, url_of
 from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
@@ -61,6 +61,33 @@ def test_the_times_of_a_city_in_the_viewers_zone_are_said_once(chrome: Browser, 
     with signed_in(chrome, city, f"/?order={quote('order of one zone')}", timezone_id=CITY_ZONE) as page:
         expect(page.locator(".stages time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
         expect(page.locator(".panel h3", has_text="Stages")).to_have_text("Stages")
+
+
+def test_an_order_that_is_over_and_a_rider_off_the_map_are_found_by_their_whole_id(
+    chrome: Browser, city: Ridelog
+) -> None:
+    """Regression: the finder knew only what is on the map, and had no way to an order that was handed over."""
+    path = assigned_order(city, "order that is over", "finisher")
+    assert city.http.post(f"{path}/pickup", json={}).status_code == 200
+    assert city.http.post(f"{path}/complete", json={}).status_code == 200
+    eventually(lambda: city.http.get(path).json()["status"] == "completed")
+    with signed_in(chrome, city) as page:
+        field = page.get_by_role("searchbox", name="Find a rider or an order")
+        field.fill("order that is over")
+        offered = page.locator(".finder li button")
+        expect(offered).to_have_count(2)
+        expect(offered.first).to_contain_text("order")
+        field.press("Enter")
+        expect(offered.first).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator(".panel .badge").first).to_have_text("completed")
+        field.fill("never sent a ping")
+        offered.filter(has_text=re.compile("rider$")).click()
+        expect(page).to_have_url(re.compile(r"\?rider=never"))
+        expect(page.locator(".panel .problem")).to_contain_text("No ping of a rider with this id has been folded")
+        expect(page.locator(".panel .uplot")).to_have_count(0)
+        find(page, "finisher")
+        expect(page.locator(".panel h2 bdi")).to_have_text("finisher")
 
 
 def test_a_rider_has_its_place_in_words_now_and_then(chrome: Browser, city: Ridelog) -> None:

@@ -99,7 +99,7 @@ def find(page: Page, wanted: str) -> None:
     """
     page.get_by_role("searchbox", name="Find a rider or an order").fill(wanted)
     same = page.locator("bdi", has_text=re.compile(f"^{re.escape(wanted)}$"))
-    page.locator(".finder li button").filter(has=same).first.click()
+    page.locator(".finder li:not(.elsewhere) button").filter(has=same).first.click()
 
 
 def serious_violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
