@@ -90,6 +90,35 @@ def test_an_order_that_is_over_and_a_rider_off_the_map_are_found_by_their_whole_
         expect(page.locator(".panel h2 bdi")).to_have_text("finisher")
 
 
+def test_a_list_over_the_map_is_left_by_escape_and_by_a_press_elsewhere(chrome: Browser, city: Ridelog) -> None:
+    """Regression: the stages of the pipeline and the menu stayed open over the map until they were pressed again."""
+    ride(city, "under-a-list")
+    with signed_in(chrome, city, "/?rider=under-a-list") as page:
+        expect(page.locator(".pings.window tbody tr").first).to_be_visible()
+        for opener, shown in ((".strip summary", ".stages-list"), (".menu summary", ".menu ul")):
+            page.locator(opener).click()
+            expect(page.locator(shown)).to_be_visible()
+            page.keyboard.press("Escape")
+            expect(page.locator(shown)).to_be_hidden()
+            expect(page.locator(opener)).to_be_focused()
+            expect(page.locator(".panel h2 bdi"), "Escape closes one thing").to_have_text("under-a-list")
+            page.locator(opener).click()
+            expect(page.locator(shown)).to_be_visible()
+            page.get_by_role("button", name="Show everything").click()
+            expect(page.locator(shown)).to_be_hidden()
+
+
+def test_the_numbers_of_the_stages_have_a_heading_each(chrome: Browser, city: Ridelog) -> None:
+    """Regression: position, rate and wait of a stage were three numbers without a name."""
+    with signed_in(chrome, city) as page:
+        page.locator(".strip summary").click()
+        heads = page.locator(".stages-head span")
+        expect(heads).to_have_text(["stage", "up to position", "events/s", "oldest waits", "state"])
+        lefts = "all => all.map((one) => Math.round(one.getBoundingClientRect().right))"
+        row = page.locator(".stages-list li").first.locator("> *")
+        assert heads.evaluate_all(lefts)[:4] == row.evaluate_all(lefts)[:4]
+
+
 def test_a_rider_has_its_place_in_words_now_and_then(chrome: Browser, city: Ridelog) -> None:
     """Regression: only the map, which is a picture, answered where a rider was."""
     times = ride(city, "placed", latitude=41.31)

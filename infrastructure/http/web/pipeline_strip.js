@@ -2,6 +2,7 @@
 
 import { html, useRef, useState } from "./vendor/htm-preact.js";
 import { request } from "./api.js";
+import { useDropDown } from "./drop_down.js";
 import * as text from "./format.js";
 import { useEvery } from "./hooks.js";
 
@@ -58,25 +59,28 @@ export function stripState(pipeline, problem, oldMs, measuredMs) {
 /** @param {{pipeline: any, rates: Map<string, number>, problem: string, measuredMs: number, link: import("./live_stream.js").Link}} props */
 export function Strip({ pipeline, rates, problem, measuredMs, link }) {
   const [, setTurn] = useState(0);
+  const { box, onKeyDown } = useDropDown();
   // Also while nothing is answered the words must change: what was measured grows old.
   useEvery(true, 1000, async () => setTurn((/** @type {number} */ old) => old + 1), []);
   const [state, words] = stripState(pipeline, problem, Date.now() - measuredMs, measuredMs);
   const bad = state === "late" ? pipeline.stages.filter((/** @type {any} */ stage) => stage.advice) : [];
   return html`<section class="strip" aria-label="Pipeline">
-    <details class=${state}>
+    <details class=${state} ref=${box} onKeyDown=${onKeyDown}>
       <summary><span class="dot" aria-hidden="true"></span><b role="status">${words}</b>
         ${pipeline && html`<span class="quiet">position ${text.count(pipeline.head)}</span> <span class="quiet">${text.rate(rates.get("log") ?? 0)}</span>`}
         <span class=${`link-state ${link.kind}`}>${link.words}</span></summary>
-      <ul class="stages-list" tabindex="0" aria-label="Stages of the pipeline">${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
+      <div class="stages-list" tabindex="0" role="region" aria-label="Stages of the pipeline"><p class="stages-head" aria-hidden="true">
+        <span>stage</span><span>up to position</span><span>events/s</span><span>oldest waits</span><span class="state">state</span></p>
+      <ul>${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
         <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
           <b>${stage.stage}</b>
-          <span>${stage.position === null ? "–" : text.count(stage.position)}</span>
+          <span title="the log is folded up to this position">${stage.position === null ? "–" : text.count(stage.position)}</span>
           <span title="events a second">${text.rate(rates.get(stage.stage) ?? 0)}</span>
           <span title="how long the oldest event waits">${stage.lag_seconds === null ? "" : text.age(stage.lag_seconds)}</span>
           <span class="state">${stage.state}</span>
           ${stage.advice && html`<span class="advice">${stage.advice}</span>`}
         </li>`)}
-      </ul>
+      </ul></div>
     </details>
     ${bad.length > 0 && html`<p class="advice">${bad[0].stage}: ${bad[0].state}. ${bad[0].advice}</p>`}
   </section>`;

@@ -1,6 +1,7 @@
 // Shows the panel that is open, moves the focus into it and back, and shows the menu of those that can be opened.
 
 import { html, useEffect, useErrorBoundary, useRef } from "../vendor/htm-preact.js";
+import { useDropDown } from "../drop_down.js";
 import * as text from "../format.js";
 import { PANELS } from "./all.js";
 import { Id } from "./parts.js";
@@ -50,17 +51,12 @@ function PanelBody({ view: View, id, page }) {
 
 /** @param {{page: PageContext}} props */
 export function PanelMenu({ page }) {
-  const details = useRef(/** @type {HTMLDetailsElement | null} */ (null));
+  const { box, onKeyDown, close } = useDropDown();
   const choose = (/** @type {string} */ name) => {
-    if (details.current) details.current.open = false;
+    close();
     page.open(name);
   };
-  return html`<details class="menu" ref=${details} onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Escape" || !details.current?.open) return;
-    event.stopPropagation();
-    details.current.open = false;
-    details.current.querySelector("summary")?.focus();
-  }}>
+  return html`<details class="menu" ref=${box} onKeyDown=${onKeyDown}>
     <summary aria-label="Menu">☰</summary>
     <ul>${inMenu(PANELS, page.demo).map((panel) => html`
       <li key=${panel.name}><button aria-current=${page.place.panel?.name === panel.name} onClick=${() => choose(panel.name)}>
