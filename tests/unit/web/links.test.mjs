@@ -36,3 +36,11 @@ test("types of events are words", () => {
   assert.equal(links.moved(0), "0 s");
   assert.deepEqual([0, 1, 1200].map((n) => links.counted(n, "rider")), ["0 riders", "1 rider", "1,200 riders"]);
 });
+
+test("a feature has its unit beside its value, and not as a letter at the end of its name", () => {
+  const shown = [["rider_speed_mps", 2.341], ["rider_to_customer_m", 796.3], ["elapsed_in_leg_s", 5], ["rider_pace_s_per_km", 180],
+    ["local_time_of_day_h", 0.5], ["traffic_index", 0.93], ["leg", "to_customer"], ["recent_duration_s", null]]
+    .map(([feature, value]) => `${links.featureName(feature)}: ${links.featureText(feature, value)}`);
+  assert.deepEqual(shown, ["rider speed: 2.34 m/s", "rider to customer: 796.3 m", "elapsed in leg: 5 s", "rider pace: 180 s/km",
+    "local time of day: 0.5 h", "traffic index: 0.93", "leg: to customer", "recent duration: unknown"]);
+});

@@ -4,7 +4,7 @@ import { html } from "../vendor/htm-preact.js";
 import * as text from "../format.js";
 import { Id } from "../panels/parts.js";
 import { EntryButton, EtaButton, EventButton, KeyButton, Line, Section } from "./parts.js";
-import { amountText, featureText, moved } from "./links.js";
+import { amountText, featureName, featureText, moved } from "./links.js";
 
 /** @typedef {{data: any, page: import("../panels/registry.js").PageContext}} ViewProps */
 
@@ -22,13 +22,13 @@ export function EtaView({ data, page }) {
     ${previous && html`<p>Before: <${EtaButton} eta=${previous} page=${page} /></p>`}
     ${previous && html`<h3>What differs from the answer before</h3><ul class="links">
       ${data.order_events.map((/** @type {any} */ link) => html`<li key=${link.position}><${EventButton} link=${link} page=${page} /></li>`)}
-      ${data.rider_events !== 0 && html`<li>${data.rider_events === null ? "the rider" : `${text.count(data.rider_events)} new events of the rider`}</li>`}
+      ${data.rider_events !== 0 && html`<li>${data.rider_events === null ? "the rider: another one than before, or the first" : `${text.count(data.rider_events)} new events of the rider`}</li>`}
       ${data.city_changed && html`<li>the city snapshot (traffic, calibration): ${previous.city_snapshot ?? "none"} → ${eta.city_snapshot ?? "none"}</li>`}
       ${data.model_changed && html`<li>the model: ${previous.model} → ${eta.model}</li>`}
     </ul>
     <table class="compare"><thead><tr><th>feature</th><th class="number">before</th><th class="number">now</th></tr></thead>
-      <tbody>${data.changes.map((/** @type {any} */ one) => html`<tr key=${one.feature}><th scope="row">${text.words(one.feature)}</th>
-        <td class="number">${featureText(one.before)}</td><td class="number">${featureText(one.after)}</td></tr>`)}</tbody></table>`}
+      <tbody>${data.changes.map((/** @type {any} */ one) => html`<tr key=${one.feature}><th scope="row">${featureName(one.feature)}</th>
+        <td class="number">${featureText(one.feature, one.before)}</td><td class="number">${featureText(one.feature, one.after)}</td></tr>`)}</tbody></table>`}
     <${Section} title="Computed from">
       ${data.order_event && html`<${EventButton} link=${data.order_event} page=${page} note="the order's last event" />`}
       ${data.rider_event && html`<${EventButton} link=${data.rider_event} page=${page} note="the rider's last event" />`}

@@ -43,10 +43,20 @@ export function verdictWords(change) {
 /** A signed duration: by how much an estimate moved. @param {number} seconds */
 export const moved = (seconds) => `${seconds > 0 ? "+" : seconds < 0 ? "−" : ""}${duration(Math.abs(seconds))}`;
 
-/** A value of a feature as text. @param {any} value */
-export function featureText(value) {
+/** The ends of features' names that are units. The longer ones come first: `_s` is not the end of `_mps`.
+ * @type {[string, string][]} */
+const UNITS = [["_s_per_km", "s/km"], ["_mps", "m/s"], ["_m", "m"], ["_s", "s"], ["_h", "h"]];
+
+/** @param {string} feature */
+const unitOf = (feature) => UNITS.find(([end]) => feature.endsWith(end)) ?? ["", ""];
+
+/** The name of a feature in words, without its unit, which is beside the value. @param {string} feature */
+export const featureName = (feature) => words(feature.slice(0, feature.length - unitOf(feature)[0].length));
+
+/** A value of a feature as text, with its unit. @param {string} feature @param {any} value */
+export function featureText(feature, value) {
   if (value === null || value === undefined) return "unknown";
-  if (typeof value === "number") return `${+value.toFixed(2)}`;
+  if (typeof value === "number") return `${+value.toFixed(2)} ${unitOf(feature)[1]}`.trim();
   return words(String(value));
 }
 
