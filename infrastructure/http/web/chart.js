@@ -10,10 +10,15 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
  * @type {any[]} */
 const NO_LINES = [];
 
+/** Sizes in pixels of a page whose letters have the size of a common screen; all grow with them on a large one. */
+const HEIGHT_PX = 170;
+const LETTER_PX = 15;
+const grown = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / LETTER_PX;
+
 /** @param {{label: string, data: (number | null)[][], series: {label: string, colour: string, width?: number,
  *   dash?: number[], points?: boolean}[], band?: [number, number], unit: string, lines?: {y: number, label: string,
  *   colour: string}[], height?: number, theme: string, marker?: number | null}} props */
-export function Chart({ label, data, series, band, unit, lines = NO_LINES, height = 170, theme, marker = null }) {
+export function Chart({ label, data, series, band, unit, lines = NO_LINES, height = HEIGHT_PX, theme, marker = null }) {
   const box = useRef(/** @type {HTMLDivElement | null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
   const extra = useRef({ lines, marker });
@@ -21,14 +26,16 @@ export function Chart({ label, data, series, band, unit, lines = NO_LINES, heigh
 
   useEffect(() => {
     const element = /** @type {HTMLDivElement} */ (box.current);
+    const by = grown();
+    const tall = Math.round(height * by);
     const axis = {
       stroke: colour("muted"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false },
-      font: "11px system-ui, sans-serif",
+      font: `${11 * by}px system-ui, sans-serif`,
     };
     const options = {
-      width: Math.max(200, element.clientWidth), height, cursor: { y: false, points: { size: 6 } },
+      width: Math.max(200, element.clientWidth), height: tall, cursor: { y: false, points: { size: 6 } },
       legend: { live: true }, scales: { x: { time: true }, y: { range: rangeFor(extra) } },
-      axes: [{ ...axis, space: 70, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => clock(tick * 1000).slice(0, ticks.length > 1 && ticks[1] - ticks[0] < 60 ? 8 : 5)) }, { ...axis, size: 44, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => `${+tick.toFixed(1)}`) }],
+      axes: [{ ...axis, size: 26 * by, space: 70 * by, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => clock(tick * 1000).slice(0, ticks.length > 1 && ticks[1] - ticks[0] < 60 ? 8 : 5)) }, { ...axis, size: 44 * by, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => `${+tick.toFixed(1)}`) }],
       series: [
         { label: "time", value: (/** @type {any} */ _, /** @type {number | null} */ at) => (at === null ? "–" : clock(at * 1000)) },
         ...series.map((one) => ({
@@ -42,7 +49,7 @@ export function Chart({ label, data, series, band, unit, lines = NO_LINES, heigh
     };
     const chart = new window.uPlot(options, data, element);
     plot.current = chart;
-    const watch = new ResizeObserver(() => chart.setSize({ width: Math.max(200, element.clientWidth), height }));
+    const watch = new ResizeObserver(() => chart.setSize({ width: Math.max(200, element.clientWidth), height: tall }));
     watch.observe(element);
     return () => {
       watch.disconnect();
@@ -77,7 +84,7 @@ function drawLines(chart, { lines, marker }) {
   const { ctx: c, bbox } = chart;
   const ratio = window.devicePixelRatio || 1;
   c.save();
-  c.font = `${11 * ratio}px system-ui, sans-serif`;
+  c.font = `${11 * ratio * grown()}px system-ui, sans-serif`;
   c.lineWidth = 1.5 * ratio;
   for (const line of lines) {
     const y = chart.valToPos(line.y, "y", true);
@@ -88,6 +95,8 @@ function drawLines(chart, { lines, marker }) {
     c.lineTo(bbox.left + bbox.width, y);
     c.stroke();
     c.textAlign = "right";
+    // The axes leave another one behind, by which the line went through its own name.
+    c.textBaseline = "alphabetic";
     c.fillText(line.label, bbox.left + bbox.width - 2 * ratio, y - 4 * ratio);
   }
   if (marker !== null) {

@@ -38,7 +38,7 @@ export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, p
     <canvas ref=${canvas} tabindex="0" role="application" aria-label="Map of riders, orders and traffic. Arrow keys move it, plus and minus zoom, 0 shows everything; find one by its id in the field above."></canvas>
     <p class="legend"><span><i class="mark rider"></i>${text.count(counts.riders.length)}${counts.moreRiders ? "+" : ""} riders</span>
       <span><i class="mark order"></i>${text.count(counts.orders.length)}${counts.moreOrders ? "+" : ""} open orders</span>
-      <span class=${live ? "cells" : "cells hidden"}><i class="mark free"></i>free <i class="mark slow"></i>slow <i class="mark jam"></i>jam</span></p>
+      <span class=${live ? "cells" : "cells hidden"}>traffic: <i class="mark free"></i>free <i class="mark slow"></i>slow <i class="mark jam"></i>jam <i class="mark unknown"></i>unknown</span></p>
     ${!live && html`<p class="past" role="status">${place.axis === "position" ? html`position ${text.count(place.at)}, ` : ""}${text.day(shownMs)} ${text.clock(shownMs)}, ${AXIS_NAMES[place.axis]}${problem && html`<span class="problem">${problem}</span>`}</p>`}
     ${tiles.attribution && html`<p class="attribution">${text.visible(tiles.attribution)}</p>`}
     ${tiles.problem && html`<p class="attribution problem" role="status">${text.visible(tiles.problem)}</p>`}

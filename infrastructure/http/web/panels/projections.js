@@ -16,7 +16,7 @@ function Task({ task, onCancel }) {
     ${open && task.events_total > 0 && html`
       <progress max="1" value=${shareOf(task)} aria-label=${`events folded for ${task.kind}`}></progress>
       <span class="quiet">${text.count(task.events_done)} of ${text.count(task.events_total)} events, ${text.rate(task.events_per_s)}${leftOf(task)}</span>`}
-    ${canStop(task) && html`<button class="link" onClick=${onCancel}>Stop it</button>`}
+    ${canStop(task) && html` <button class="link" onClick=${onCancel}>Stop it</button>`}
     ${task.notes.length > 0 && html`<details><summary>${task.notes.length} lines of its process</summary>
       <ol class="events">${task.notes.map((/** @type {string} */ line, /** @type {number} */ n) => html`<li key=${n}>${text.visible(line)}</li>`)}</ol></details>`}
   </div>`;
