@@ -97,7 +97,8 @@ def fresh_database(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
     server.start()
     name = f"test_{uuid.uuid4().hex[:12]}"
     with _administration(server) as cursor:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        # By its files: by the WAL, as is the default, making and dropping one takes twice the CPU.
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
         cursor.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
     try:
         yield server.database_url(name)
