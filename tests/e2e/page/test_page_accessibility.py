@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
 ORDER = "order-seen"
 RULES_OF_COLOUR = ("color-contrast", "link-in-text-block")
 """Those of axe-core that look at colours, by which alone the schemes differ."""
-RULES: dict[str, tuple[str, ...]] = {"light": (), "dark": RULES_OF_COLOUR}
+RULES: dict[Literal["light", "dark"], tuple[str, ...]] = {"light": (), "dark": RULES_OF_COLOUR}
 """What is checked in each scheme: every rule once."""
 
 VIEWS = {
