@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.features.completion import result as completion_result
 from domain.features.keyed_event import KeyedEvent
 from domain.features.orders import MissingPlacement
 from domain.features.outcomes.fold import EMPTY, OrderOutcome, fold
@@ -193,14 +192,6 @@ def test_invariant_16_a_forged_amount_is_an_error_of_its_order_and_no_sum_of_oth
 )
 def test_a_place_is_about_eleven_metres(latitude: float, longitude: float, place: str) -> None:
     assert place_id(latitude, longitude) == place
-
-
-@given(st.integers(-90 * 10**7, 90 * 10**7), st.integers(-180 * 10**7, 180 * 10**7))
-def test_outcomes_and_completion_name_a_place_alike(latitude_e7: int, longitude_e7: int) -> None:
-    """Each projection has a function of its own: one for both would change the digest of a fold, and each installation
-    would have to rebuild it."""
-    of_outcomes = place_id(latitude_e7 / 10**7, longitude_e7 / 10**7)
-    assert of_outcomes == completion_result.place_id(latitude_e7, longitude_e7)
 
 
 def test_a_state_that_was_not_written_here_is_refused() -> None:
