@@ -50,7 +50,7 @@ VIEWS = {
 @pytest.fixture(scope="module")
 def shown(city: Ridelog) -> dict[str, str]:
     """A rider with an order, one that is paid, an alert and a model. Returns the path of each view by its name."""
-    times = ride(city, "seen")
+    times = ride(city, "sighted")
     order = {
         "order_id": ORDER,
         "restaurant": {"latitude": 41.39, "longitude": 2.17},
@@ -60,7 +60,7 @@ def shown(city: Ridelog) -> dict[str, str]:
         "promised_seconds": 1800,
     }
     assert city.http.post("/deliveries", json=order).status_code == 201
-    assert city.http.post(f"/deliveries/{ORDER}/assign", json={"rider_id": "seen"}).status_code == 200
+    assert city.http.post(f"/deliveries/{ORDER}/assign", json={"rider_id": "sighted"}).status_code == 200
     paid_ride(city, "paid", "order-paid")
     alert_id = forged_ride(city, "forger")
     engine = reader_engine(city.info.postgres_url)
@@ -70,12 +70,12 @@ def shown(city: Ridelog) -> dict[str, str]:
     payouts = eventually(
         lambda: city.http.get("/payouts", params={"rider_id": "paid"}).json()["items"], what="a payout"
     )
-    position = city.http.get("/riders/seen/speed").json()["position"]
+    position = city.http.get("/riders/sighted/speed").json()["position"]
     return {
         "now": "/",
-        "rider": "/?rider=seen",
+        "rider": "/?rider=sighted",
         "order": f"/?order={ORDER}",
-        "past": f"/?at={times[4]}&rider=seen",
+        "past": f"/?at={times[4]}&rider=sighted",
         "keys": "/?keys=",
         "nothing": "/?rider=no-such-rider",
         "problems": "/?problems=",
@@ -140,12 +140,12 @@ def test_the_keyboard_alone_finds_a_rider_goes_back_in_time_and_returns(
 ) -> None:
     """Given no pointer, when keys are pressed, then a rider is found, explained, seen in the past, and left again."""
     with signed_in(chrome, city) as page:
-        wait_on_map(page, "seen")
+        wait_on_map(page, "sighted")
         page.locator("body").press("/")
-        page.keyboard.type("seen")
+        page.keyboard.type("sighted")
         expect(page.locator(".finder li button").first).to_be_visible()
         page.keyboard.press("Enter")
-        expect(page.locator(".panel h2 bdi")).to_have_text("seen")
+        expect(page.locator(".panel h2 bdi")).to_have_text("sighted")
         expect(page.locator(".pings tbody tr").first).to_be_visible()
         tab_to(page, "Instant")
         page.keyboard.press("PageDown")
@@ -179,11 +179,11 @@ def tab_to(page: Page, name: str) -> None:
 def test_marks_jump_where_less_motion_is_asked_for(chrome: Browser, city: Ridelog) -> None:
     """Given reduced motion, when a rider moves, then its mark is at the new place at once and glides nowhere."""
     with signed_in(chrome, city, reduced_motion="reduce") as page:
-        wait_on_map(page, "seen")
-        before = page.evaluate("window.ridelogMap.riders.get('seen').at[1]")
-        ride(city, "seen", latitude=41.42)
-        until(page, "before => window.ridelogMap.riders.get('seen').at[1] !== before", before)
-        glides = page.evaluate("(mark => mark.from !== mark.at)(window.ridelogMap.riders.get('seen'))")
+        wait_on_map(page, "sighted")
+        before = page.evaluate("window.ridelogMap.riders.get('sighted').at[1]")
+        ride(city, "sighted", latitude=41.42)
+        until(page, "before => window.ridelogMap.riders.get('sighted').at[1] !== before", before)
+        glides = page.evaluate("(mark => mark.from !== mark.at)(window.ridelogMap.riders.get('sighted'))")
         assert not glides
         animated = page.evaluate("document.getAnimations().length")
         assert animated == 0
