@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
@@ -45,6 +46,14 @@ LOADED_LATER: Final = frozenset({"map/tile_archive.js", "vendor/pmtiles.js"})
 """Modules that few pages need: each is loaded when it is needed."""
 
 
+_OF_VERSION: Final = re.compile(r"(?P<version>[0-9a-f]{20})/(?P<name>.+)")
+_KEPT: Final = "public, max-age=31536000, immutable"
+"""For an address with the version of these files: other bytes have another address, so no start asks for them again.
+
+With another version, as of a page that was open while the server was updated, the file of now is answered and not kept.
+"""
+
+
 class WebFile(NamedTuple):
     """A file as it is sent. ``etag`` is the hash of its bytes, so that a browser asks again and loads once."""
 
@@ -55,10 +64,23 @@ class WebFile(NamedTuple):
 
 
 @cache
+def version() -> str:
+    """The hash of all files of the page, which its address of each file has."""
+    found = hashlib.sha256()
+    for name, body in sorted(_bodies().items()):
+        found.update(f"{name}\0{len(body)}\0".encode() + body)
+    return found.hexdigest()[:20]
+
+
+def _bodies() -> dict[str, bytes]:
+    return {name: file.read_bytes() for name, file in _below(resources.files(_PACKAGE).joinpath("web"), "")}
+
+
+@cache
 def web_files() -> dict[str, WebFile]:
     """Every file of the page by its path under ``/web``."""
-    bodies = {name: file.read_bytes() for name, file in _below(resources.files(_PACKAGE).joinpath("web"), "")}
-    bodies[PAGE] = _with_preloads(bodies[PAGE], sorted(bodies))
+    bodies = _bodies()
+    bodies[PAGE] = _with_version(_with_preloads(bodies[PAGE], sorted(bodies)))
     found: dict[str, WebFile] = {}
     for name, body in bodies.items():
         suffix = name.rpartition(".")[2]
@@ -79,6 +101,11 @@ def _with_preloads(page: bytes, names: Iterable[str]) -> bytes:
     links = "".join(f'    <link rel="modulepreload" href="web/{name}">\n' for name in modules)
     head, end, body = page.partition(b"  </head>")
     return head + links.encode() + end + body
+
+
+def _with_version(page: bytes) -> bytes:
+    """The page with the version in each address. Modules name each other relatively, and so have it too."""
+    return page.replace(b'"web/', f'"web/{version()}/'.encode())
 
 
 def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
@@ -111,10 +138,13 @@ def web_files_route() -> HTTPRouteHandler:
 
     @get("/web/{name:path}", include_in_schema=False)
     async def web_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Any]:
-        file = web_files().get(str(name).removeprefix("/"))
+        path = str(name).removeprefix("/")
+        of_version = _OF_VERSION.fullmatch(path)
+        file = web_files().get(of_version["name"] if of_version else path)
         if file is None:
             raise ApiError(404, "not_found", "the page has no such file")
-        return _answer(request, file, {})
+        is_current = of_version is not None and of_version["version"] == version()
+        return _answer(request, file, {"Cache-Control": _KEPT} if is_current else {})
 
     return web_file
 
@@ -123,7 +153,7 @@ def _answer(request: Request[Any, Any, Any], file: WebFile, more: dict[str, str]
     headers = {
         "Content-Type": file.media_type,
         "ETag": file.etag,
-        # Asked for each time: after an update of the server no page runs with files of two versions.
+        # The page is asked for each time: after an update of the server none runs with files of two versions.
         "Cache-Control": "no-cache",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",

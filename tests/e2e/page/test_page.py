@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
-from infrastructure.http.web_page import CSP
+from infrastructure.http.web_page import CSP, version, web_files
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium, opened, until
 from tests.support.web.page import NO_BROWSER, TOKEN, find, on_map, ride, signed_in, url_of, wait_on_map
@@ -43,6 +43,36 @@ def test_a_browser_gets_the_page_and_a_program_the_links(city: Ridelog) -> None:
     again = city.http.get("/web/app.js", headers={"If-None-Match": script.headers["etag"]})
     assert (script.status_code, again.status_code, again.content) == (200, 304, b"")
     assert city.http.get("/web/nothing.js").status_code == 404
+    assert city.http.get("/web/panels/app.js").status_code == 404
+
+
+def test_only_an_address_with_the_version_of_the_files_is_kept(city: Ridelog) -> None:
+    """Given addresses with the version, another one and none, then all are answered, and a browser keeps the first."""
+    body = web_files()["map/layers.js"].body
+    immutable = "public, max-age=31536000, immutable"
+    for address, kept in ((f"{version()}/", immutable), (f"{'0' * 20}/", "no-cache"), ("", "no-cache")):
+        answer = city.http.get(f"/web/{address}map/layers.js")
+        assert (answer.status_code, answer.content) == (200, body), address
+        assert answer.headers["cache-control"] == kept
+    assert city.http.get(f"/web/{version()}/nothing.js").status_code == 404
+
+
+def test_a_page_that_starts_again_asks_for_none_of_its_files(chrome: Browser, city: Ridelog) -> None:
+    """Given a page that was loaded, when another one starts in the same browser, then all files come from its cache.
+
+    Each was asked for again: 60 requests before anything was drawn.
+    """
+    with signed_in(chrome, city) as page:
+        again = page.context.new_page()
+        again.goto(url_of(city))
+        expect(again.locator(".strip summary")).to_contain_text("the pipeline is well")
+        sizes = again.evaluate(
+            """() => performance.getEntriesByType("resource").filter((one) => one.name.includes("/web/"))
+              .map((one) => one.transferSize)"""
+        )
+        again.close()
+    assert len(sizes) > 40
+    assert set(sizes) == {0}
     assert city.http.get("/web/../auth.py").status_code == 404
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.http.web_page import LOADED_LATER, web_files
+from infrastructure.http.web_page import LOADED_LATER, version, web_files
 from tests.support.web.node_tools import ROOT, TOOLS
 from tests.support.web.vendor import libraries, sha256_of
 
@@ -58,7 +58,7 @@ def test_every_file_that_a_module_loads_exists() -> None:
         folder = posixpath.dirname(name)
         text = file.body.decode()
         loaded = [posixpath.normpath(posixpath.join(folder, one)) for one in re.findall(r"from \"(\.[^\"]+)\"", text)]
-        loaded += re.findall(r"(?:src|href)=\"web/([^\"]+)\"", text)
+        loaded += re.findall(rf"(?:src|href)=\"web/{version()}/([^\"]+)\"", text)
         assert set(loaded) <= set(web_files()), name
 
 
@@ -75,9 +75,16 @@ def test_every_module_of_the_page_is_loaded_by_it() -> None:
     assert modules == reached
 
 
+def test_the_page_names_each_of_its_files_with_their_version() -> None:
+    """Without it a browser would keep a file of before an update, or ask for all of them at each start."""
+    page = web_files()["index.html"].body.decode()
+    assert re.findall(r"(?:src|href)=\"(?!data:|schema)(.*?)\"", page)
+    assert re.findall(rf"(?:src|href)=\"(?!data:|schema|web/{version()}/)(.*?)\"", page) == []
+
+
 def test_the_page_names_every_module_so_that_all_are_loaded_at_once() -> None:
     page = web_files()["index.html"].body.decode()
-    preloaded = re.findall(r'<link rel="modulepreload" href="web/([^"]+)">', page)
+    preloaded = re.findall(rf'<link rel="modulepreload" href="web/{version()}/([^"]+)">', page)
     modules = {name for name in web_files() if name.endswith(".js")}
     assert sorted(preloaded) == sorted(modules - {"app.js", "vendor/uplot.js"} - LOADED_LATER)
     assert modules > LOADED_LATER
