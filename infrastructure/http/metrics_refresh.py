@@ -13,12 +13,12 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.log_head import read_head
+from infrastructure.http.flink_gauges import FlinkGauges
 from infrastructure.observability import metrics
 from infrastructure.observability.dead_rows import show_dead_rows
-from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
+from infrastructure.observability.flink_cluster import FlinkCluster
 from infrastructure.observability.stage_reports import FLINK_DETAIL, STANDBY, StageReport, newest, read_stages
 from infrastructure.postgres.generations import PostgresGenerations
-from infrastructure.status.flink_line import job_fault
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.rebuild.generations import GenerationState
@@ -41,11 +41,10 @@ def refresher(
     flink: FlinkCluster | None = None,
 ) -> Refresh:
     """For the API, which sees all ``stages``: its queue, the log, the database, the generations, connected stages."""
+    flink_gauges = None if flink is None else FlinkGauges(flink)
 
     def refresh() -> None:
         metrics.QUEUE.set(queued())
-        if flink is not None:
-            show_flink(flink)
         show_disk(data_dir)
         reports: list[StageReport] = []
         try:
@@ -56,6 +55,8 @@ def refresher(
         except (SQLAlchemyError, PortUnavailable, SinkRejected):
             reports = []  # without Postgres no stage has reported: all count as not connected
         show_connected(expected_stages(stages, reports), reports)
+        if flink_gauges is not None:
+            flink_gauges.refresh(followed_here(reports))
         show_flink_workers(reports)
         metrics.STANDBYS.set(sum(report.stage == STANDBY and report.connected for report in reports))
 
@@ -92,28 +93,27 @@ def show_connected(stages: Sequence[str], reports: list[StageReport]) -> None:
         metrics.STAGE_CONNECTED.labels(name).set(report is not None and report.connected)
 
 
-def show_flink(cluster: FlinkCluster) -> None:
-    """Show the jobs of the cluster. While it does not answer, no job counts as running."""
-    try:
-        jobs = cluster.jobs()
-    except ClusterUnavailable:
-        metrics.FLINK_CLUSTER_UP.set(0)
-        return
-    metrics.FLINK_CLUSTER_UP.set(1)
-    for job in jobs:
-        name = job.projection
-        # A cancelled job is no fault: a person ended it.
-        metrics.FLINK_JOB_RUNNING.labels(name).set(not job_fault(job))
-        metrics.FLINK_JOB_RESTARTS.labels(name).set(job.restarts)
-        metrics.FLINK_CHECKPOINT_AGE.labels(name).set(job.checkpoint_age_s or 0.0)
+def followed_here(reports: Sequence[StageReport]) -> set[str]:
+    """The projections that a runner of ours follows, not a Flink job. Pure."""
+    return {
+        report.stage
+        for report in reports
+        if report.connected and report.stage in PROJECTIONS and not is_on_flink(report)
+    }
+
+
+def is_on_flink(report: StageReport) -> bool:
+    """Whether a Python worker of Flink sent the report. Pure."""
+    return report.progress.detail.items() >= FLINK_DETAIL.items()
 
 
 def show_flink_workers(reports: Sequence[StageReport]) -> None:
     """Show what the Python workers of Flink report: no node exposes their own metrics."""
+    here = followed_here(reports)
     for name in PROJECTIONS:
-        found = [report.progress.detail for report in reports if report.stage == name and report.connected]
-        on_flink = [detail for detail in found if detail.items() >= FLINK_DETAIL.items()]
-        if on_flink and len(on_flink) == len(found):
+        found = [report for report in reports if report.stage == name and report.connected]
+        if found and name not in here:
+            on_flink = [report.progress.detail for report in found]
             metrics.PARKED_KEYS.labels(name).set(sum(detail.get("parked", 0) for detail in on_flink))
             metrics.REBUILD_DUE.labels(name).set(any("rebuild_due" in detail for detail in on_flink))
 
