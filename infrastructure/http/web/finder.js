@@ -12,12 +12,21 @@ const FEW = 3;
  * says so if there is none. @param {string} id @returns {string[][]} */
 const elsewhere = (id) => [["order", id, ""], ["rider", id, ""]];
 
+/** Those with `needle` in their id, the whole id first: `order-1` is not `order-10`. Pure; unit-tested.
+ * @param {string[][]} all kind, id and status @param {string} needle in small letters, trimmed */
+export function matches(all, needle) {
+  if (!needle) return [];
+  const found = all.filter(([, id]) => id.toLowerCase().includes(needle));
+  const isWhole = (/** @type {string[]} */ [, id]) => id.toLowerCase() === needle;
+  return [...found.filter(isWhole), ...found.filter((one) => !isWhole(one))];
+}
+
 /** @param {{riders: any[], orders: any[], onSelect: (kind: string, id: string) => void}} props */
 export function Finder({ riders, orders, onSelect }) {
   const [wanted, setWanted] = useState("");
   const needle = wanted.trim().toLowerCase();
   const all = [...riders.map((one) => ["rider", one.rider_id, ""]), ...orders.map((one) => ["order", one.order_id, text.words(one.status)])];
-  const found = needle ? all.filter(([, id]) => id.toLowerCase().includes(needle)) : [];
+  const found = matches(all, needle);
   const typed = wanted.trim();
   // Also beside a longer id on the map: `order-1` may be over while `order-10` is open.
   const others = needle && found.length < FEW && !found.some((one) => one[1] === typed) ? elsewhere(typed) : [];
