@@ -20,8 +20,8 @@ from infrastructure.cdc.wal_relay import highest_foreign_position, known_ids, re
 from infrastructure.event_store.log_head import read_head
 from infrastructure.kafka.admin import TopicError, ensure_topics, last_records, topic_ids
 from infrastructure.kafka.clients import bootstrap
-from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.kafka.topics import topics
+from infrastructure.observability.throttled_log import ThrottledLogger
 from infrastructure.postgres.restore_findings import RestoreFinding, record_finding
 from infrastructure.settings.settings import Settings
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from infrastructure.cdc.heartbeat import ForeignHeartbeat, Heartbeat, parse_heartbeat
 from infrastructure.cdc.pgoutput import LogicalMessage, ProtocolError, Relation
 from infrastructure.cdc.row_to_record import RowReader, row_reader
-from infrastructure.kafka.throttled_log import ThrottledLogger
+from infrastructure.observability.throttled_log import ThrottledLogger
 
 log = logging.getLogger("ridelog.tailer")
 

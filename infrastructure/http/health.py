@@ -19,10 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from infrastructure.event_store.log_head import read_head
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.errors import errors, unavailable
-from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.observability import metrics
 from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
+from infrastructure.observability.throttled_log import ThrottledLogger
 from infrastructure.postgres.broken_connections import discard, refuses_writes
 from infrastructure.redis.connection import AsyncRedisClient
 from infrastructure.settings.settings import Settings

@@ -22,7 +22,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from infrastructure.http.browser_writes import is_https
 from infrastructure.http.errors import ApiError, errors, unavailable
-from infrastructure.kafka.throttled_log import ThrottledLogger
+from infrastructure.observability.throttled_log import ThrottledLogger
 from infrastructure.settings.tokens import ROLES
 from projections.core.ports import PortUnavailable, SinkRejected
 

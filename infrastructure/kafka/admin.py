@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from infrastructure.kafka.ports import LastRecord
-from infrastructure.kafka.throttled_log import silent_kafka_python
+from infrastructure.kafka.silent_client import silent_kafka_python
 from infrastructure.settings.kafka_address import kafka_address
 from projections.core.records import header_number
 

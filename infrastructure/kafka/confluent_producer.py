@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from infrastructure.kafka.delivery_tracker import DeliveryTracker
 from infrastructure.kafka.ports import ProducerRecord, PublishError
-from infrastructure.kafka.throttled_log import ThrottledLogger
+from infrastructure.observability.throttled_log import ThrottledLogger
 from infrastructure.settings.kafka_address import kafka_address
 
 MAX_EPOCHS_WITHOUT_DELIVERY = 10

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from infrastructure.kafka.kafka_python_producer import client_without_auto_create
 from infrastructure.kafka.partition_assignment import MAX_POLL_INTERVAL_S, SESSION_TIMEOUT_S, Assignment
-from infrastructure.kafka.throttled_log import ThrottledLogger
+from infrastructure.observability.throttled_log import ThrottledLogger
 from infrastructure.settings.kafka_address import kafka_address
 from projections.core.ports import ConsumerRecord, ConsumerUnusable
 

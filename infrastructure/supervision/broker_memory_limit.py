@@ -11,7 +11,7 @@ from typing import Protocol
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from infrastructure.kafka.throttled_log import silent_kafka_python
+from infrastructure.kafka.silent_client import silent_kafka_python
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ import json
 import re
 import time
 from functools import partial
-from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
@@ -18,6 +17,7 @@ from infrastructure.http.web_page import CSP, version, web_files
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium, opened, until
 from tests.support.web.page import NO_BROWSER, TOKEN, find, on_map, ride, signed_in, url_of, wait_on_map
+from tests.support.web.rides import assigned_order
 from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
@@ -147,17 +147,7 @@ def test_a_click_on_a_rider_opens_the_window_behind_its_speed(chrome: Browser, c
 def test_an_order_shows_its_stages_and_its_eta_against_the_promise(chrome: Browser, city: Ridelog) -> None:
     ride(city, "courier")
     order_id = "order <b>1"
-    order = {
-        "order_id": order_id,
-        "restaurant": {"latitude": 41.39, "longitude": 2.17},
-        "customer": {"latitude": 41.40, "longitude": 2.18},
-        "time_zone": "Europe/Madrid",
-        "currency": "EUR",
-        "promised_seconds": 1800,
-    }
-    assert city.http.post("/deliveries", json=order).status_code == 201
-    path = f"/deliveries/{quote(order_id)}"
-    assert city.http.post(f"{path}/assign", json={"rider_id": "courier"}).status_code == 200
+    path = assigned_order(city, order_id, "courier")
     eventually(lambda: city.http.get(f"{path}/eta").status_code == 200, what="the order has an ETA")
     with signed_in(chrome, city) as page:
         until(page, "() => window.ridelogMap.orders.length > 0")

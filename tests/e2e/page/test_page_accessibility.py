@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 from tests.support.web.browser import chromium, opened, until
 from tests.support.web.node_tools import ToolsMissing, install
 from tests.support.web.page import NO_BROWSER, ride, serious_violations, signed_in, url_of, wait_on_map
-from tests.support.web.rides import forged_ride, paid_ride
+from tests.support.web.rides import assigned_order, forged_ride, paid_ride
 from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
@@ -51,16 +51,7 @@ VIEWS = {
 def shown(city: Ridelog) -> dict[str, str]:
     """A rider with an order, one that is paid, an alert and a model. Returns the path of each view by its name."""
     times = ride(city, "sighted")
-    order = {
-        "order_id": ORDER,
-        "restaurant": {"latitude": 41.39, "longitude": 2.17},
-        "customer": {"latitude": 41.40, "longitude": 2.18},
-        "time_zone": "Europe/Madrid",
-        "currency": "EUR",
-        "promised_seconds": 1800,
-    }
-    assert city.http.post("/deliveries", json=order).status_code == 201
-    assert city.http.post(f"/deliveries/{ORDER}/assign", json={"rider_id": "sighted"}).status_code == 200
+    assigned_order(city, ORDER, "sighted")
     paid_ride(city, "paid", "order-paid")
     alert_id = forged_ride(city, "forger")
     engine = reader_engine(city.info.postgres_url)

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 from tests.support.waiting import eventually
 from tests.support.web.browser import chromium
 from tests.support.web.page import NO_BROWSER, find, ride, signed_in, url_of
+from tests.support.web.rides import assigned_order
 from tests.support.worlds.ridelog import Ridelog
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
@@ -21,20 +22,10 @@ CITY_ZONE = "Europe/Madrid"
 VIEWER_ZONE = "Asia/Tokyo"
 
 
-def assigned_order(city: Ridelog, order: str, rider: str) -> str:
+def order_with_eta(city: Ridelog, order: str, rider: str) -> str:
     """An order that the rider carries, and that has an ETA on record. Returns the path of its routes."""
     ride(city, rider)
-    body = {
-        "order_id": order,
-        "restaurant": {"latitude": 41.39, "longitude": 2.17},
-        "customer": {"latitude": 41.40, "longitude": 2.18},
-        "time_zone": CITY_ZONE,
-        "currency": "EUR",
-        "promised_seconds": 1800,
-    }
-    path = f"/deliveries/{quote(order)}"
-    assert city.http.post("/deliveries", json=body).status_code == 201
-    assert city.http.post(f"{path}/assign", json={"rider_id": rider}).status_code == 200
+    path = assigned_order(city, order, rider, CITY_ZONE)
     eventually(lambda: city.http.get(f"{path}/eta").status_code == 200, what="the order has an ETA")
     eventually(lambda: bool(city.http.get(f"{path}/etas").json()["items"]), what="the answer is on record")
     return path
@@ -42,7 +33,7 @@ def assigned_order(city: Ridelog, order: str, rider: str) -> str:
 
 def test_every_time_of_an_order_is_by_one_clock(chrome: Browser, city: Ridelog) -> None:
     """Regression: the chart, the handle and an answer had the viewer's clock, the link to the answer the city's."""
-    path = assigned_order(city, "order of two zones", "two-zones")
+    path = order_with_eta(city, "order of two zones", "two-zones")
     placed = datetime.fromtimestamp(city.http.get(path).json()["placed_at_ms"] / 1000, UTC)
     with signed_in(chrome, city, f"/?order={quote('order of two zones')}", timezone_id=VIEWER_ZONE) as page:
         stage = page.locator(".stages time").first
@@ -57,7 +48,7 @@ def test_every_time_of_an_order_is_by_one_clock(chrome: Browser, city: Ridelog) 
 
 
 def test_the_times_of_a_city_in_the_viewers_zone_are_said_once(chrome: Browser, city: Ridelog) -> None:
-    assigned_order(city, "order of one zone", "one-zone")
+    order_with_eta(city, "order of one zone", "one-zone")
     with signed_in(chrome, city, f"/?order={quote('order of one zone')}", timezone_id=CITY_ZONE) as page:
         expect(page.locator(".stages time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
         expect(page.locator(".panel h3", has_text="Stages")).to_have_text("Stages")
@@ -67,7 +58,7 @@ def test_an_order_that_is_over_and_a_rider_off_the_map_are_found_by_their_whole_
     chrome: Browser, city: Ridelog
 ) -> None:
     """Regression: the finder knew only what is on the map, and had no way to an order that was handed over."""
-    path = assigned_order(city, "order that is over", "finisher")
+    path = order_with_eta(city, "order that is over", "finisher")
     assert city.http.post(f"{path}/pickup", json={}).status_code == 200
     assert city.http.post(f"{path}/complete", json={}).status_code == 200
     eventually(lambda: city.http.get(path).json()["status"] == "completed")

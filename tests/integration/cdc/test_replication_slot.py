@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -25,13 +24,6 @@ _PUBLISHED = text(
     "SELECT p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot, t.schemaname, t.tablename, t.attnames,"
     " t.rowfilter FROM pg_publication p JOIN pg_publication_tables t USING (pubname) WHERE p.pubname = :name"
 )
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -20,18 +20,10 @@ from infrastructure.cdc.replication_slot import (
     slot_state,
 )
 from infrastructure.cdc.replication_stream import ReplicationStream, SlotInUse, StreamLost, WalBatch
-from infrastructure.postgres.engine import writer_engine
 from tests.support.waiting import eventually
 
 BYTES = 1_000
 """Of the text of each message that a test writes into the WAL."""
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from uuid import UUID
 
@@ -17,13 +16,6 @@ from tests.support.postgres.log_events import events_of
 
 ANNA, BEN = aggregate_id("Rider", "anna"), aggregate_id("Rider", "ben")
 NOW_MS = 1_790_000_000_500
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def recorded(engine: Engine) -> list[tuple[int, str, int]]:

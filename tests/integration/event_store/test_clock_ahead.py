@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from litestar import Litestar
@@ -21,7 +20,6 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.http.errors import HANDLERS
 from infrastructure.http.pings import pings_route
 from infrastructure.ingest.group_commit import GroupCommit
-from infrastructure.postgres.engine import writer_engine
 from projections.replay.as_of import AsOf, Unresolvable
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.postgres.log_events import events_of
@@ -31,13 +29,6 @@ DAY_MS = 86_400_000
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def head_of(engine: Engine) -> LogHeadRow:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,7 +22,6 @@ from domain.riders.application import Riders
 from infrastructure.event_store.aggregates import EventStoreFactory, LogEvent, SnapshotRecorder
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.engine import writer_engine
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.waiting import eventually
 from tests.support.worlds.delivery_history import HistoryFound, check_history
@@ -36,13 +34,6 @@ _LOG = text(
     "SELECT aggregate_id, version, event_type, payload, aggregate_type, aggregate_key, event_id, command_id, caused_by,"
     " xmin::text AS transaction FROM events ORDER BY position"
 )
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def command_side(engine: Engine) -> tuple[Riders, Deliveries]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import random
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,13 +25,6 @@ from tests.support.waiting import eventually
 EVENTS = 100_000 if whole() else 8_000
 WRITERS = 8
 BATCH = 50
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def contiguous(engine: Engine) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +14,6 @@ from infrastructure.event_store.log_changes import RECENT_EVENTS, ChangedKeys, L
 from infrastructure.event_store.log_cursor import LogCursor
 from infrastructure.event_store.log_tail import LogReplaced
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.engine import writer_engine
 
 HOSTILE = 'a"}, \\ {[ \u202e chloë 🚲 \t\u2028'
 EVENTS = [
@@ -66,13 +64,6 @@ class SmallLog:
             elif event_type == "GpsPing":
                 found.riders[key] = position  # type: ignore[index]
         return found
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import Engine, text
 
 from infrastructure.event_store.log_head import KEPT_NUMBERS, LogNotInitialised, lock_head, read_head, write_head
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.engine import writer_engine
 from tests.support.postgres.log_events import events_of
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def numbers(engine: Engine) -> list[int]:

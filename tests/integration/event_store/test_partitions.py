@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from sqlalchemy import Engine, text
 
 from infrastructure.event_store.partitions import PartitionsAhead, end_of_partitions, ensure_partitions
-from infrastructure.postgres.engine import writer_engine
 
 ROWS = 10
 _BOUNDS = text(
     "SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
     " WHERE i.inhparent = 'events'::regclass ORDER BY c.relname"
 )
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def bounds(engine: Engine) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
-import pytest
 from eventsourcing.persistence import StoredEvent
 from sqlalchemy import Engine, exc, text
 
@@ -14,19 +13,11 @@ from domain.riders.application import MAX_RELOADED_IN_LOCK, RELOADS_OUTSIDE_LOCK
 from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.engine import writer_engine
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.unit.domain.given import NOW_MS, a_ping
 
 CODEC = Codec(LocalSchemaIds())
 NAMES = [f"rider-{number}" for number in range(3 * MAX_RELOADED_IN_LOCK)]
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 class WatchedHistory(PostgresHistory):

@@ -14,7 +14,6 @@ from sqlalchemy import event as sqlalchemy_event
 from infrastructure.event_store.event_pages import EventPages, EventSelection
 from infrastructure.event_store.log_cursor import LogCursor
 from infrastructure.http.sessions import COOKIE, Sessions
-from infrastructure.postgres.engine import writer_engine
 from tests.support.http.event_stream import Message, event_stream
 from tests.support.ports_in_memory.http_sessions import MemorySessions
 from tests.support.servers.http_server import running_server
@@ -22,13 +21,6 @@ from tests.support.waiting import eventually
 from tests.support.worlds.recorded_events import EventsApplication, PingLog
 
 RIDERS = ("anna", "ben", "anna", "chloë 🚲", "anna")
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import lag, metrics
 from infrastructure.observability.lag import HeadWatch, delay_of_position, delay_of_shards, ingest_delays
 from infrastructure.observability.stage_reports import POSITIONED, StageProgress, StageReporter, newest, read_stages
-from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.redis.connection import connect_server
 from infrastructure.redis.projection_sink import RedisSink
@@ -36,13 +36,6 @@ SHARD = {rider: shard_of(rider) for rider in (ANNA, BERTA)}
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def record(

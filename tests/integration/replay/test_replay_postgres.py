@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,6 @@ from sqlalchemy import Engine, text
 from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.engine import writer_engine
 from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.sinks.decorators import SnapshottingSink
 from projections.core.shard_processor import ProcessorLimits
@@ -33,13 +32,6 @@ from tests.support.worlds.rider_events import START_MS
 from tests.support.worlds.speed_events import ping_data
 
 PINGS = 20_000
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def archive_of(engine: Engine) -> PostgresArchive:

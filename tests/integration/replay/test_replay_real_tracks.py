@@ -6,7 +6,7 @@ import random
 import struct
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from heapq import nlargest
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from sqlalchemy import Engine, text
 
 from domain.events.contracts import Codec
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.engine import writer_engine
 from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
@@ -41,13 +40,6 @@ QUESTIONS = 1_500 if whole() else 300
 
 LONGEST_GAP_MS = 60_000
 """Instants are taken from within a track: in the months between two trips both axes say the same."""
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def float32(cell: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Engine, event, text
 
 from domain.events.contracts import UndecodableError
 from domain.features.event_time import MAX_AHEAD_MS
-from infrastructure.postgres.engine import writer_engine
 from infrastructure.replay.past_reads import PastKeys
 from infrastructure.replay.remembered import Remembered
 from infrastructure.replay.rider_places import RiderPlaces, RiderThen
@@ -30,13 +29,6 @@ VALUES ('analytics', 1, 1, '', true, 'following');
 INSERT INTO rider_hours SELECT 1, r, h, 0, 60, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0
 FROM unnest(CAST(:riders AS text[])) r, unnest(CAST(:hours AS timestamptz[])) h
 """
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def ping(rider: str, number: int, sent_ms: int, received_ms: int | None = None) -> dict[str, Any]:

@@ -1,13 +1,30 @@
-"""Rides that the panels of the page have something to say about: one of a phone that lies, and one that is paid."""
+"""Rides that the panels of the page have something to say about: with an order, of a phone that lies, and paid."""
 
 from __future__ import annotations
 
 import random
 import time
 from typing import Any
+from urllib.parse import quote
 
 from tests.support.waiting import eventually
 from tests.support.worlds.ridelog import Ridelog
+
+
+def assigned_order(city: Ridelog, order_id: str, rider: str, time_zone: str = "Europe/Madrid") -> str:
+    """An order with a promise of half an hour, assigned to a rider that has sent pings. Returns its path."""
+    order = {
+        "order_id": order_id,
+        "restaurant": {"latitude": 41.39, "longitude": 2.17},
+        "customer": {"latitude": 41.40, "longitude": 2.18},
+        "time_zone": time_zone,
+        "currency": "EUR",
+        "promised_seconds": 1800,
+    }
+    assert city.http.post("/deliveries", json=order).status_code == 201
+    path = f"/deliveries/{quote(order_id)}"
+    assert city.http.post(f"{path}/assign", json={"rider_id": rider}).status_code == 200
+    return path
 
 
 def forged_ride(city: Ridelog, rider: str) -> str:

@@ -10,7 +10,8 @@ import pytest
 from infrastructure.kafka.confluent_producer import MAX_EPOCHS_WITHOUT_DELIVERY, ForgottenProducerDetector
 from infrastructure.kafka.delivery_tracker import DeliveryTracker
 from infrastructure.kafka.partition_assignment import Assignment
-from infrastructure.kafka.throttled_log import KAFKA_PYTHON, ThrottledLogger, silent_kafka_python
+from infrastructure.kafka.silent_client import KAFKA_PYTHON, silent_kafka_python
+from infrastructure.observability.throttled_log import ThrottledLogger
 
 
 def test_every_assignment_has_a_higher_epoch_and_a_revoked_partition_none() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from infrastructure.kafka.confluent_producer import MAX_EPOCHS_WITHOUT_DELIVERY, ForgottenProducerDetector
 from infrastructure.kafka.delivery_tracker import DeliveryTracker
 from infrastructure.kafka.partition_assignment import Assignment
-from infrastructure.kafka.throttled_log import ThrottledLogger
+from infrastructure.observability.throttled_log import ThrottledLogger
 
 
 def test_a_batch_finishes_when_sealed_and_delivered_whichever_comes_last() -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 LOG_INTERVAL_S = 10.0
-KAFKA_PYTHON = logging.getLogger("kafka")
 
 
 class ThrottledLogger:
@@ -39,32 +36,3 @@ class ThrottledLogger:
         suppressed = self._suppressed.pop(kind, 0)
         more = f" ({suppressed} more like it before)" if suppressed else ""
         self._log.warning("%s: %s%s", self._prefix, text, more)
-
-
-class _Silence:
-    """Counts the active users of ``silent_kafka_python``. When the last one ends, the previous level is restored."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.users = 0
-        self.level = logging.NOTSET
-
-
-_silence = _Silence()
-
-
-@contextmanager
-def silent_kafka_python() -> Iterator[None]:
-    """Silence kafka-python during the block, for calls whose failure is raised and reported once by the caller."""
-    with _silence.lock:
-        if not _silence.users:
-            _silence.level = KAFKA_PYTHON.level
-            KAFKA_PYTHON.setLevel(logging.CRITICAL + 1)
-        _silence.users += 1
-    try:
-        yield
-    finally:
-        with _silence.lock:
-            _silence.users -= 1
-            if not _silence.users:
-                KAFKA_PYTHON.setLevel(_silence.level)
