@@ -23,8 +23,12 @@ export function useLiveCity({ on, session, live, map, onShown, onDenied }) {
   const isLive = useRef(live);
   isLive.current = live;
   const reported = useRef({ riders: -1, atMs: 0 });
+  /** A report that waits until the last one is old enough: the last message before a silence is reported too. */
+  const waiting = useRef(0);
 
   const report = useCallback(() => {
+    clearTimeout(waiting.current);
+    waiting.current = 0;
     const { riders, orders } = known.current;
     reported.current = { riders: riders.size, atMs: Date.now() };
     onShown({ ...NOTHING, riders: [...riders.values()], orders: [...orders.values()] });
@@ -51,10 +55,16 @@ export function useLiveCity({ on, session, live, map, onShown, onDenied }) {
         map.fit();
         // The lists of the finder change with who is there, not with each step; times of last pings change with each.
         const { riders: count, atMs } = reported.current;
-        if (orders.length || known.current.riders.size !== count || Math.abs(Date.now() - atMs) >= REPORT_MS) report();
+        const ageMs = Math.abs(Date.now() - atMs);
+        if (orders.length || known.current.riders.size !== count || ageMs >= REPORT_MS) report();
+        else if (!waiting.current) waiting.current = setTimeout(() => isLive.current && report(), REPORT_MS - ageMs);
       },
     });
-    return () => stream.close();
+    return () => {
+      stream.close();
+      clearTimeout(waiting.current);
+      waiting.current = 0;
+    };
   }, [on, session, map]);
   useEffect(() => {
     if (live && map) showAll(map);
