@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.support.web.browser import browser
-from tests.support.web.page import city_with_tokens
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
 
@@ -27,13 +26,6 @@ def ridelog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
 def rider() -> str:
     """A rider that no other test uses."""
     return f"rider-{uuid.uuid4().hex[:10]}"
-
-
-@pytest.fixture(scope="package")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
-    """One ridelog with tokens for all tests of the page; each test uses its own riders and orders."""
-    with city_with_tokens(tmp_path_factory.mktemp("page") / "data") as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

@@ -118,3 +118,11 @@ def test_regression_head_is_answered_wherever_get_is(ridelog: Ridelog, descripti
         if path != "/metrics":  # its numbers change with every request
             assert head.headers["content-length"] == got.headers["content-length"], path
     assert ridelog.http.head("/pings").status_code == 405
+
+
+def test_outside_a_demo_there_is_nothing_that_breaks(ridelog: Ridelog) -> None:
+    assert ridelog.http.get("/demo").status_code == 404
+    assert ridelog.http.post("/demo/break", json={"target": "redis", "how": "kill"}).status_code == 404
+    paths = ridelog.http.get("/schema/openapi.json").json()["paths"]
+    assert not [path for path in paths if path.startswith("/demo")]
+    assert ridelog.http.get("/pipeline").json()["demo"] is False

@@ -91,14 +91,6 @@ def test_parts_of_a_demo_are_broken_from_the_page_and_nothing_is_lost_or_double(
         assert "name one of" in refused.json()["detail"]
 
 
-def test_outside_a_demo_there_is_nothing_that_breaks(ridelog: Ridelog) -> None:
-    assert ridelog.http.get("/demo").status_code == 404
-    assert ridelog.http.post("/demo/break", json={"target": "redis", "how": "kill"}).status_code == 404
-    paths = ridelog.http.get("/schema/openapi.json").json()["paths"]
-    assert not [path for path in paths if path.startswith("/demo")]
-    assert ridelog.http.get("/pipeline").json()["demo"] is False
-
-
 def test_a_serve_that_only_bears_the_variable_of_a_demo_has_no_such_route(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

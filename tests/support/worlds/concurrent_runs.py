@@ -20,21 +20,27 @@ PAGE = "tests/e2e/page/"
 E2E = "tests/e2e/"
 """The other files of this folder share another ridelog, and so run in one worker; but for those of E2E_ALONE."""
 E2E_ALONE = (
-    "tests/e2e/test_analytics_real_tracks.py",
+    "tests/e2e/test_demo.py",
     "tests/e2e/test_change_a_fold.py",
-    "tests/e2e/test_first_steps.py",
-    "tests/e2e/test_fraud_page.py",
+    "tests/e2e/test_train_and_serve.py",
+    "tests/e2e/test_page_demo.py",
+    "tests/e2e/test_analytics_real_tracks.py",
     "tests/e2e/test_real_tracks.py",
-    "tests/e2e/test_secured_kafka.py",
-    "tests/e2e/test_tokens.py",
+    "tests/e2e/test_fraud_page.py",
     "tests/e2e/test_write_a_projection.py",
+    "tests/e2e/test_secured_kafka.py",
+    "tests/e2e/test_first_steps.py",
+    "tests/e2e/test_tokens.py",
 )
+"""Files with a ridelog of their own, the longest first. In the group, the shared one would idle meanwhile."""
 LONGEST = (
     "tests/faults/test_every_fault.py",
     "tests/faults/test_parity.py",
     "tests/faults/test_many_etas.py",
     # They run one at a time: were they to wait for other files, one worker would be left with them alone at the end.
     "tests/faults/",
+    # Before the groups: a worker that took them after its group would keep the shared ridelog until their end.
+    *E2E_ALONE,
     PAGE,
     E2E,
     "tests/contract/test_kafka_topics.py",

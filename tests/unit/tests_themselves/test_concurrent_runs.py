@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,12 +33,22 @@ def test_files_that_share_a_ridelog_are_one_group_and_every_other_file_is_its_ow
     assert [scope_of(file) for file in others] == others
 
 
+def test_a_file_that_runs_alone_asks_for_no_shared_ridelog() -> None:
+    asks = re.compile(r"^def test_\w+\([^)]*\bridelog: Ridelog", re.MULTILINE)
+    code = {file: (ROOT / file).read_text() for file in FILES if file.startswith(E2E)}
+    sharing = {file for file, text in code.items() if asks.search(text) and "def ridelog(" not in text}
+    assert "tests/e2e/test_speed.py" in sharing
+    assert sharing.isdisjoint(E2E_ALONE)
+
+
 def test_the_longest_file_starts_first_and_what_is_not_named_last() -> None:
     ranks = {file: rank_of(scope_of(file)) for file in FILES}
     assert min(ranks, key=lambda file: ranks[file]) == LONGEST[0]
     assert ranks["tests/faults/test_parity.py"] < ranks["tests/faults/test_soak.py"]
     faults = {file for file in FILES if file.startswith(FAULTS)}
     assert max(ranks[file] for file in faults) < min(ranks[file] for file in set(FILES) - faults)
+    alone = {file for file in FILES if file in E2E_ALONE}
+    assert max(ranks[file] for file in alone) < min(rank_of(PAGE), rank_of(E2E)), "a shared ridelog ends with its group"
     assert ranks["tests/unit/tests_themselves/test_concurrent_runs.py"] == len(LONGEST)
 
 
