@@ -38,7 +38,8 @@ UNKNOWN_LATEST_MS = 1 << 62
 """Later than any ping, so that may_have_recorded is always True."""
 
 MAX_KEPT = 100
-"""How many reviews and how many keys a rider remembers (invariant 15). What is older is no longer a repeat."""
+"""How many reviews and how many keys a rider remembers (invariant 15). What is older is no longer a repeat, which the
+description of the interface and the refusal of a closing say."""
 
 
 class Rider(Aggregate):
@@ -200,9 +201,11 @@ class Rider(Aggregate):
             return False
         closed = self.closed_through.get(command.currency, "")
         if command.period <= closed:
-            raise StatementAlreadyClosed(
-                f"the statements of rider {self.rider_id} in {command.currency} are closed up to {closed}"
-            )
+            found = f"the statements of rider {self.rider_id} in {command.currency} are closed up to {closed}"
+            if command.command_id is not None:
+                found += f"; this Idempotency-Key is none of the rider's latest {MAX_KEPT}, which are known: if you "
+                found += "repeat an older command, it has been recorded"
+            raise StatementAlreadyClosed(found)
         # A client's clock that is ahead must not close a week that still runs.
         times = {"event_timestamp_ms": command.happened_ms, "received_timestamp_ms": command.received_ms}
         if effective_time_ms(times) < period_bounds_ms(command.period)[1]:
@@ -230,7 +233,9 @@ class Rider(Aggregate):
         """Whether the command is recorded under its key. Raises IdempotencyConflict if another one is."""
         digest = dict(self.keys).get(command.command_id) if command.command_id is not None else None
         if digest is not None and digest != command.digest():
-            raise IdempotencyConflict("this Idempotency-Key was used for another command of this rider")
+            raise IdempotencyConflict(
+                "this Idempotency-Key was used for another command of this rider: send this one with another key"
+            )
         return digest is not None
 
     def _commanded(self, event: type[RiderEvent], command: RiderCommand, **facts: Any) -> None:

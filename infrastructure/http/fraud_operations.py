@@ -10,6 +10,7 @@ from litestar.openapi.spec import Parameter as ParameterSpec
 from domain.deliveries.values import MAX_TEXT_CODE_POINTS
 from domain.riders.commands import MAX_WHY_CODE_POINTS
 from domain.riders.review import Verdict
+from domain.riders.rider import MAX_KEPT
 from infrastructure.http.delivery_operations import object_body
 
 TIME = Schema(
@@ -24,19 +25,26 @@ PERSON = Schema(
 )
 
 
+def rider_key() -> ParameterSpec:
+    """The header ``Idempotency-Key`` of a command on a rider, with its bound."""
+    return ParameterSpec(
+        name="Idempotency-Key",
+        param_in="header",
+        required=False,
+        schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=MAX_TEXT_CODE_POINTS),
+        description="Of one rider. The same key with the same command is not recorded again, with another: 409. "
+        f"The latest {MAX_KEPT} keys of a rider's reviews and closings are known. An older key counts as a new one: a "
+        "review is then recorded again and becomes the latest of its alert, unless that says the same, and a closing "
+        "is refused with 409 `statement_closed`. So read the alert or the statement before you repeat an old command.",
+    )
+
+
 @dataclass
 class ReviewOperation(Operation):
     """A person's verdict on an alert."""
 
     def __post_init__(self) -> None:
-        key = ParameterSpec(
-            name="Idempotency-Key",
-            param_in="header",
-            required=False,
-            schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=MAX_TEXT_CODE_POINTS),
-            description="Of one rider. The same key with the same command is not recorded again, with another: 409.",
-        )
-        self.parameters = [*(self.parameters or []), key]
+        self.parameters = [*(self.parameters or []), rider_key()]
         why = Schema(
             type=OpenAPIType.STRING,
             min_length=1,

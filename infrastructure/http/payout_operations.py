@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
-from litestar.openapi.spec import Parameter as ParameterSpec
 
 from domain.deliveries.values import MAX_TEXT_CODE_POINTS
 from infrastructure.http.delivery_operations import object_body
-from infrastructure.http.fraud_operations import PERSON, TIME
+from infrastructure.http.fraud_operations import PERSON, TIME, rider_key
 
 
 @dataclass
@@ -17,14 +16,7 @@ class CloseOperation(Operation):
     """A person closes a rider's statements in one currency, up to a period."""
 
     def __post_init__(self) -> None:
-        key = ParameterSpec(
-            name="Idempotency-Key",
-            param_in="header",
-            required=False,
-            schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=MAX_TEXT_CODE_POINTS),
-            description="Of one rider. The same key with the same command is not recorded again, with another: 409.",
-        )
-        self.parameters = [*(self.parameters or []), key]
+        self.parameters = [*(self.parameters or []), rider_key()]
         period = Schema(type=OpenAPIType.STRING, description="an ISO week in UTC that is over, such as 2026-W48")
         currency = Schema(type=OpenAPIType.STRING, description="ISO 4217, such as EUR")
         source = Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], max_length=MAX_TEXT_CODE_POINTS)

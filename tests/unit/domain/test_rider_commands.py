@@ -141,6 +141,20 @@ def test_a_rider_remembers_the_latest_100_reviews_and_keys() -> None:
     assert Given(many).when(reviewed(alert_id=alert(0))).answer is True
 
 
+def test_regression_the_refusal_of_a_forgotten_key_says_how_many_are_known() -> None:
+    """A client that repeated an old closing was told that it is closed, and not that its own command had closed it."""
+
+    def later_reviews(rider: Rider) -> None:
+        for number in range(MAX_KEPT):
+            alert_id = f"00000000-0000-5000-8000-{number:012}"
+            rider.review_alert(a_review(alert_id=alert_id, command_id=f"key-{number}"))
+
+    first = closed(command_id="the first key")
+    with pytest.raises(StatementAlreadyClosed, match=r"none of the rider's latest 100, .*it has been recorded"):
+        Given(first, later_reviews).when(first).then()
+    assert Given(first).when(first).then().answer is False
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
