@@ -4,6 +4,9 @@ Both columns are null for pings and for events that are recorded already: nothin
 hold the other events only. The publication has a column list, so the rows that it sends stay the same. A partition that
 was detached before has to get both columns before it can be attached again.
 
+The indexes are only declared here, since to build them reads the whole log, and no event can be recorded meanwhile.
+``infrastructure/postgres/log_indexes.py`` builds them in each partition after the commit.
+
 Revision ID: 0010
 Revises: 0009
 """
@@ -29,7 +32,7 @@ def upgrade() -> None:
     op.add_column("events", sa.Column("command_id", sa.Text(), nullable=True))
     op.add_column("events", sa.Column("caused_by", postgresql.UUID(), nullable=True))
     for column in COLUMNS:
-        op.create_index(f"ix_events_{column}", "events", [column], postgresql_where=sa.text(f"{column} IS NOT NULL"))
+        op.execute(f"CREATE INDEX ix_events_{column} ON ONLY events ({column}) WHERE {column} IS NOT NULL")
 
 
 def downgrade() -> None:

@@ -20,6 +20,7 @@ def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None
 
     An external database (RIDELOG_POSTGRES_URL) needs this command; serve migrates the embedded one at every start.
     """
+    from infrastructure.cli.progress import progress
     from infrastructure.embedded.stack import servers_for
     from infrastructure.postgres import migrations
     from infrastructure.postgres.suitability import refuse_unsuitable
@@ -29,7 +30,8 @@ def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None
         assert settings.postgres_url is not None
         refuse_unsuitable(settings.postgres_url)
         before = migrations.revision(settings.postgres_url).current
-        migrations.upgrade(settings.postgres_url)
+        with progress("migrate: indexes of the log, while events are recorded", "indexes") as show:
+            migrations.upgrade(settings.postgres_url, on_built=show)
         after = migrations.revision(settings.postgres_url).current
     if as_json:
         echo(json.dumps({"before": before, "after": after}))

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from alembic import command
 from infrastructure.errors import UserError
 from infrastructure.postgres.engine import is_lock_timeout, reader_engine
+from infrastructure.postgres.log_indexes import ShowBuilt, build_missing
 
 LOCK_TIMEOUT_S = 10
 """Bounds how long a migration waits for a table that another transaction uses. All writers wait behind it meanwhile, so
@@ -69,13 +70,25 @@ def revision(url: str) -> Revision:
     return Revision(current, needed, is_newer)
 
 
-def upgrade(url: str, target: str = "head", *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+def upgrade(
+    url: str,
+    target: str = "head",
+    *,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+    on_built: ShowBuilt = lambda built, of: None,
+) -> None:
     """Runs the missing migrations. Two processes that start at once run them once.
 
     All run in one transaction, which holds the locks that it takes until its end. Raises UserError, with nothing
-    changed, if a lock is not free within ``lock_timeout_s``.
+    changed, if a lock is not free within ``lock_timeout_s``. Then builds the indexes of the log that they declared,
+    while events are recorded; ``on_built`` is called after each. Raises UserError if one of them cannot be built now.
     """
     _with_connection(url, lambda config: command.upgrade(config, target), lock_timeout_s)
+    engine = reader_engine(url)
+    try:
+        build_missing(engine, lock_timeout_s, on_built)
+    finally:
+        engine.dispose()
 
 
 def downgrade(url: str, target: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:

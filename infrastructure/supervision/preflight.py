@@ -14,6 +14,7 @@ from infrastructure.errors import UserError
 from infrastructure.observability.stage_reports import forget_host
 from infrastructure.postgres import migrations
 from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.log_indexes import missing_indexes
 from infrastructure.postgres.suitability import refuse_unsuitable
 from infrastructure.redis.cluster_client import ClusterClient
 from infrastructure.redis.cluster_slots import WrongRedisMode
@@ -135,6 +136,7 @@ def prepare_database(url: str, *, embedded: bool) -> None:
         ) from error
     if not found.is_current:
         raise UserError(f"the database {shown('postgres_url', url)} {found.fault}")
+    _warn_of_missing_indexes(url)
     try:
         _delete_old_reports(url)
     except DBAPIError as error:
@@ -142,6 +144,19 @@ def prepare_database(url: str, *, embedded: bool) -> None:
             f"the database {shown('postgres_url', url)} takes no writes: {error.orig}; if it is read-only or a standby "
             "name its primary in RIDELOG_POSTGRES_URL, or start again once it has been promoted"
         ) from error
+
+
+def _warn_of_missing_indexes(url: str) -> None:
+    engine = reader_engine(url)
+    with engine.connect() as connection:
+        missing = missing_indexes(connection)
+    engine.dispose()
+    if missing:
+        log.warning(
+            "%d indexes of the log are not built, so that some reads are slow: run `python app.py migrate` to the end,"
+            " events are recorded meanwhile",
+            len(missing),
+        )
 
 
 def _delete_old_reports(url: str) -> None:
