@@ -6,6 +6,7 @@ it was not given nor the headers below, so nothing changes for curl and for clie
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
@@ -15,6 +16,10 @@ from infrastructure.http.errors import ApiError
 CODE: Final = "forbidden_origin"
 HEADER: Final = "X-Ridelog"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_FORWARDED: Final = frozenset({b"x-forwarded-proto", b"forwarded"})
+_FORWARDED_TLS: Final = re.compile(rb"(?:^|[\s,;=\"])https(?:$|[\s,;\"])", re.IGNORECASE)
+"""``X-Forwarded-Proto: https`` and ``Forwarded: for=…;proto=https``, also of several proxies."""
+_LOOPBACK: Final = re.compile(rb"(?:(?:[a-z0-9.-]*\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?", re.IGNORECASE)
 _NAMES: Final = frozenset({b"origin", b"sec-fetch-site", b"host", b"x-ridelog"})
 
 
@@ -43,9 +48,34 @@ def check_browser_write(connection: ASGIConnection[Any, Any, Any, Any], *, by_co
 
 
 def is_https(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
-    """Whether the browser speaks TLS, to this server or to a proxy in front of it."""
-    origins = [value for name, value in connection.scope["headers"] if name == b"origin"]
-    return connection.scope.get("scheme") == "https" or any(origin.startswith(b"https://") for origin in origins)
+    """Whether the browser speaks TLS, to this server or to a proxy in front of it, by any sign of it."""
+    return _has_tls_origin(connection, of_host=False) or came_by_tls(connection)
+
+
+def came_by_tls(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Whether the request came by TLS, where its page may be one of another host.
+
+    A page can add none of the signs to what a browser sends here, and none of them admits a request: with TLS only the
+    cookie counts that no other host can set. A browser sends Sec-Fetch-Site by TLS and to its own machine alone, so a
+    request that has it, and names another host, came by TLS whatever the proxy says.
+    """
+    if connection.scope.get("scheme") == "https" or _has_tls_origin(connection, of_host=True):
+        return True
+    is_browsers, is_loopback = False, False
+    for name, value in connection.scope["headers"]:
+        if name in _FORWARDED and _FORWARDED_TLS.search(value):
+            return True
+        is_browsers |= name == b"sec-fetch-site"
+        is_loopback |= name == b"host" and _LOOPBACK.fullmatch(value) is not None
+    return is_browsers and not is_loopback
+
+
+def _has_tls_origin(connection: ASGIConnection[Any, Any, Any, Any], *, of_host: bool) -> bool:
+    """``of_host``: only the Origin of this server's own page counts."""
+    headers = connection.scope["headers"]
+    hosts = [value for name, value in headers if name == b"host"]
+    origins = [value.partition(b"://") for name, value in headers if name == b"origin"]
+    return any(scheme == b"https" and (not of_host or hosts == [authority]) for scheme, _, authority in origins)
 
 
 def _is_same(origin: str, hosts: list[str]) -> bool:

@@ -20,7 +20,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 
-from infrastructure.http.browser_writes import is_https
+from infrastructure.http.browser_writes import came_by_tls, is_https
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.observability.throttled_log import ThrottledLogger
 from infrastructure.settings.tokens import ROLES
@@ -147,9 +147,13 @@ def hashed(secret: bytes) -> bytes:
 
 
 def cookie_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
-    """The session's id that the browser sends, if any."""
+    """The session's id that the browser sends, if any.
+
+    With TLS only the prefixed cookie counts. Another host of the domain, or a network that answers without TLS, can set
+    the other one, and with it the session of another person.
+    """
     cookies = connection.cookies
-    return cookies.get(SECURE_COOKIE) or cookies.get(COOKIE)
+    return cookies.get(SECURE_COOKIE) or (None if came_by_tls(connection) else cookies.get(COOKIE))
 
 
 def session_routes(sessions: Sessions, roles_of: Callable[[bytes], frozenset[str] | None]) -> list[HTTPRouteHandler]:

@@ -118,7 +118,37 @@ def test_under_tls_the_cookie_is_secure_and_of_this_host_alone(rows: Rows) -> No
         assert cookie.startswith(f"{SECURE_COOKIE}=")
         assert "secure" in cookie.lower()
         value = cookie.partition("=")[2].partition(";")[0]
-        assert one.get("/schema", headers={"Cookie": f"{SECURE_COOKIE}={value}"}).status_code == 200
+        assert one.get("/pipeline", headers={"Cookie": f"{SECURE_COOKIE}={value}"}).status_code == 200
+        assert one.get("/pipeline", headers={"Cookie": f"{SECURE_COOKIE}=another"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("signs", "admitted"),
+    [
+        ({"Origin": "https://ridelog.example", "Host": "ridelog.example"}, 401),
+        ({"Origin": "https://another.example", "Host": "ridelog.example"}, 200),
+        ({"X-Forwarded-Proto": "https"}, 401),
+        ({"X-Forwarded-Proto": "http, HTTPS"}, 401),
+        ({"Forwarded": 'for=10.0.0.7;proto="https";by=proxy'}, 401),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "ridelog.example"}, 401),
+        ({"Sec-Fetch-Site": "none", "Host": "10.0.0.7:8000"}, 401),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "localhost:8000"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "[::1]:8000"}, 200),
+        ({"X-Forwarded-Proto": "http", "Host": "ridelog.example"}, 200),
+        ({"Host": "ridelog.example"}, 200),
+    ],
+)
+def test_regression_with_tls_only_the_cookie_that_no_other_host_can_set_is_a_session(
+    rows: Rows, signs: dict[str, str], admitted: int
+) -> None:
+    """A page of a sibling host could set the other one, and so show a person the session of another."""
+    with serving(rows) as url, client(url) as one:
+        sign_in(one)
+        value = one.cookies[COOKIE]
+        one.cookies.clear()
+        for name, status in ((COOKIE, admitted), (SECURE_COOKIE, 200)):
+            assert one.get("/pipeline", headers={"Cookie": f"{name}={value}", **signs}).status_code == status
 
 
 @pytest.mark.parametrize("token", ["wrong", "page-secret"])
