@@ -38,7 +38,7 @@ def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
 
     from domain.event_store import OrderBroken
     from infrastructure.cli.error_handling import interruptible
-    from infrastructure.cli.import_report import finish
+    from infrastructure.cli.import_report import finish, interrupted_import
     from infrastructure.imports.report import ImportReport, RejectFile
     from infrastructure.process_pool import tune_gc
     from infrastructure.schema_registry.client import RegistryUnavailable
@@ -54,7 +54,8 @@ def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
             with interruptible():
                 _run(sources, options, report)
         except KeyboardInterrupt:
-            interrupted = "repeat the import with --resume to finish it; nothing is recorded twice"
+            advice = "repeat the import with --resume to finish it; nothing is recorded twice"
+            interrupted = interrupted_import(advice, writer)
         except OrderBroken as error:
             raise UserError(f"{order_broken(error, options.resume)} {_so_far(report)}") from error
         except (PersistenceError, PortUnavailable, SinkRejected, RegistryUnavailable) as error:

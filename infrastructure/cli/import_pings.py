@@ -85,7 +85,7 @@ def import_pings(
     from domain.event_times import FUTURE_TOLERANCE_MS
     from infrastructure.cli.backfill import BATCH_PINGS, BackfillOptions, backfill
     from infrastructure.cli.error_handling import interruptible
-    from infrastructure.cli.import_report import counted, finish
+    from infrastructure.cli.import_report import counted, finish, interrupted_import
     from infrastructure.cli.progress import Reporter
     from infrastructure.imports.csv_reader import ImportRow, open_source, rows
     from infrastructure.imports.importer import Importer, ImportPlan, Pacer
@@ -135,7 +135,7 @@ def import_pings(
             with interruptible():
                 importer.run(all_rows(), client.interrupt)
         except KeyboardInterrupt:
-            interrupted = "repeat the import to finish it; nothing is recorded twice"
+            interrupted = interrupted_import("repeat the import to finish it; nothing is recorded twice", writer)
         except UserError as error:
             raise UserError(
                 f"{error} (of the rows sent before that: {counted(importer.tally)}; repeat the import, nothing is "

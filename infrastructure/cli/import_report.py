@@ -12,7 +12,7 @@ from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
-    from infrastructure.imports.report import ImportTally, RejectExamples
+    from infrastructure.imports.report import ImportTally, RejectExamples, RejectFile
 
 
 def finish(tally: ImportTally, examples: RejectExamples, seconds: float, as_json: bool, interrupted: str) -> None:
@@ -33,6 +33,14 @@ def finish(tally: ImportTally, examples: RejectExamples, seconds: float, as_json
         raise UserError(f"none of {tally.rows:,} rows was recorded; all were rejected{f' ({hint})' if hint else ''}")
     if hint:
         echo(f"hint: {hint}", err=True)
+
+
+def interrupted_import(advice: str, writer: RejectFile | None) -> str:
+    """What to do after an interrupt. Leaves no file of rejected rows: it would look like that of a whole import."""
+    if writer is None:
+        return advice
+    writer.abandon()
+    return f"{advice}; the file of --rejects is written by an import that ends"
 
 
 def counted(tally: ImportTally) -> str:

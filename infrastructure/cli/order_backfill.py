@@ -57,6 +57,7 @@ class _Job(NamedTuple):
 def import_orders(options: OrderImport) -> None:
     """Import all files. Raises UserError, typer.Exit, typer.BadParameter."""
     from infrastructure.cli.error_handling import interruptible
+    from infrastructure.cli.import_report import interrupted_import
     from infrastructure.imports.order_columns import open_orders
     from infrastructure.imports.order_report import OrderReport
     from infrastructure.imports.report import ImportReport, RejectFile
@@ -78,11 +79,12 @@ def import_orders(options: OrderImport) -> None:
             with interruptible(), _as_user_error(job):
                 _run(job)
         except KeyboardInterrupt:
-            interrupted = (
+            advice = (
                 "nothing was recorded"
                 if options.check
                 else "repeat the import with --resume to finish it; nothing is recorded twice"
             )
+            interrupted = interrupted_import(advice, writer)
     _finish(job, time.monotonic() - began, interrupted)
 
 

@@ -22,7 +22,7 @@ from infrastructure.imports.csv_files import ImportedFile
 from infrastructure.imports.csv_reader import CsvSource, ImportRow
 from infrastructure.imports.external_sort import SortEntry
 from infrastructure.imports.spreadsheet_cells import REASON, shown_cell
-from infrastructure.replay.whole_files import open_private
+from infrastructure.replay.whole_files import GrowingExport
 
 UNSENDABLE = "invalid_type"
 """The code of rows that hold no valid ping: the code that the server would use."""
@@ -112,7 +112,8 @@ def _looks_like_seconds(value: int | None) -> bool:
 class RejectFile:
     """A CSV file of rejected rows: the columns of REASON, then the columns of all sources by name.
 
-    No cell is a formula in a spreadsheet, where the file is corrected (``spreadsheet_cells``).
+    No cell is a formula in a spreadsheet, where the file is corrected (``spreadsheet_cells``). The file has its name
+    once the import has ended.
 
     Raises UserError if the file cannot be written, or is one of the imported files.
     """
@@ -127,12 +128,10 @@ class RejectFile:
             dict.fromkeys(title for source in sources for title in source.header if title not in REASON)
         )
         try:
-            self._file = open(  # noqa: SIM115
-                path, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=open_private
-            )
+            self._export = GrowingExport(path, errors="surrogateescape")
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error}") from error
-        self._writer = csv.writer(self._file)
+        self._writer = csv.writer(self._export.text)
         self._write([*REASON, *self._titles])
 
     def add(self, row: ReportedRow, code: str, detail: str) -> None:
@@ -143,6 +142,10 @@ class RejectFile:
         self._write(
             [str(row.source.path), row.line, code, detail, *(cells.get(title, "") for title in self._titles), *extra]
         )
+
+    def abandon(self) -> None:
+        """Leave no file of an import that did not read all rows: it looks like the file of one that did."""
+        self._export.abandon()
 
     def _write(self, cells: Sequence[object]) -> None:
         try:
@@ -163,12 +166,14 @@ class RejectFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._file.close()
-        except OSError as failure:
+        if error is not None:
             # An import that has failed already is reported with its own error.
-            if error is None:
-                raise self._incomplete(failure) from failure
+            self.abandon()
+            return
+        try:
+            self._export.finish()
+        except OSError as failure:
+            raise self._incomplete(failure) from failure
 
 
 class ImportReport:

@@ -8,11 +8,12 @@ second.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -77,9 +78,34 @@ def write_export(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def open_private(path: str, flags: int) -> int:
-    """An ``opener`` of ``open`` for a file that must be readable while it grows: a new one is PRIVATE_MODE."""
-    return os.open(path, flags, PRIVATE_MODE)
+class GrowingExport:
+    """A text file in UTF-8 that a command writes for as long as it runs. It has its name once it is whole.
+
+    So a command that is killed leaves no half of a file that looks like a whole one, and the file of before is as it
+    was. ``finish`` or ``abandon`` ends it, in whatever order and however often.
+    """
+
+    def __init__(self, path: Path, *, errors: str = "strict") -> None:
+        """``errors``: as of ``open``. Raises OSError."""
+        self._export = ExitStack()
+        binary = self._export.enter_context(writing_export(path))
+        self.text = io.TextIOWrapper(binary, encoding="utf-8", errors=errors, newline="")
+
+    def finish(self) -> None:
+        """Give the file its name. Raises OSError; then there is no new file."""
+        with self._export:
+            # Only an open file: one that was ended before is flushed.
+            if not self.text.closed:
+                self.text.flush()
+
+    def abandon(self) -> None:
+        """Delete what was written. The command fails with its own error, not with that of a full disk here."""
+        with suppress(OSError, _Abandoned), self._export:
+            raise _Abandoned
+
+
+class _Abandoned(Exception):
+    """Ends the export as any error does."""
 
 
 def delete_unfinished(folder: Path, prefix: str = "") -> None:

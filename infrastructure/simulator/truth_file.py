@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from infrastructure.errors import UserError
 from infrastructure.replay.parquet import ParquetWriter
-from infrastructure.replay.whole_files import open_private
+from infrastructure.replay.whole_files import GrowingExport
 from infrastructure.simulator.truth import LegTruth
 
 if TYPE_CHECKING:
@@ -34,17 +34,18 @@ COLUMNS: dict[str, ColumnType] = {
 
 
 class TruthFile:
-    """Writes legs to a CSV file, or to a Parquet file if the name ends so. A CSV row is complete once it is written."""
+    """Writes legs to a CSV file, or to a Parquet file if the name ends so. The file has its name once it is whole."""
 
     def __init__(self, path: Path) -> None:
         """Raises UserError if the file cannot be written."""
+        self._path = path
         self._parquet: ParquetWriter | None = None
         try:
             if path.suffix == ".parquet":
                 self._parquet = ParquetWriter(path, COLUMNS)
             else:
-                self._text = open(path, "w", newline="", encoding="utf-8", opener=open_private)  # noqa: SIM115
-                self._csv = csv.writer(self._text, lineterminator="\n")
+                self._export = GrowingExport(path)
+                self._csv = csv.writer(self._export.text, lineterminator="\n")
                 self._csv.writerow(COLUMNS)
         except OSError as error:
             raise UserError(f"--truth: cannot write {path}: {error}") from error
@@ -63,7 +64,15 @@ class TruthFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._parquet is not None:
+        if error is not None:
+            (self._export if self._parquet is None else self._parquet).abandon()
+        elif self._parquet is not None:
             self._parquet.close()
         else:
-            self._text.close()
+            self._finish()
+
+    def _finish(self) -> None:
+        try:
+            self._export.finish()
+        except OSError as error:
+            raise UserError(f"--truth: cannot write {self._path}: {error}") from error

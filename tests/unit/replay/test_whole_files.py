@@ -16,8 +16,8 @@ from infrastructure.replay import parquet
 from infrastructure.replay.log_export import MANIFEST
 from infrastructure.replay.whole_files import (
     UNFINISHED,
+    GrowingExport,
     delete_unfinished,
-    open_private,
     write_export,
     write_whole,
     writing_export,
@@ -44,8 +44,9 @@ def write_rows(path: Path) -> None:
 
 
 def write_grown(path: Path) -> None:
-    with open(path, "w", encoding="utf-8", opener=open_private) as file:
-        file.write("a")
+    growing = GrowingExport(path)
+    growing.text.write("a")
+    growing.finish()
 
 
 def write_truth(path: Path) -> None:
@@ -92,6 +93,38 @@ def test_an_export_that_fails_leaves_what_was_there_before(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_regression_a_file_that_grows_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
+    """Rejected rows and truths were written under their names, so a killed command left a half that looked whole."""
+    path = tmp_path / "rejects.csv"
+    path.write_bytes(b"before")
+    growing = GrowingExport(path)
+    growing.text.write("half" * 100_000)
+    assert path.read_bytes() == b"before"
+    growing.abandon()
+    growing.abandon()
+    growing.finish()
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"before", [path])
+
+    growing = GrowingExport(path)
+    growing.text.write("whole")
+    growing.finish()
+    growing.abandon()
+    growing.finish()
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"whole", [path])
+
+
+@pytest.mark.parametrize("name", ["truth.csv", "truth.parquet"])
+def test_regression_a_run_that_fails_leaves_no_half_of_a_truth(tmp_path: Path, name: str) -> None:
+    def fail() -> None:
+        with TruthFile(tmp_path / name) as truth:
+            truth.add([])
+            raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_target_of_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     target, link = tmp_path / "real" / "set.parquet", tmp_path / "set.parquet"
@@ -133,7 +166,7 @@ ELSEWHERE: Final = {
 }
 """Modules that open a file for writing in another way, and why they may."""
 WRITES: Final = re.compile(r"\.write_text\(|\.write_bytes\(|open\((?:[^()]|\([^()]*\))*[\"'][wax]b?\+?[\"']")
-PRIVATE: Final = re.compile(r"unfinished_file|writing_export|open_private")
+PRIVATE: Final = re.compile(r"unfinished_file|writing_export|GrowingExport")
 
 
 def test_no_module_writes_a_file_in_a_way_of_its_own() -> None:
