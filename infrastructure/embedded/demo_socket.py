@@ -51,10 +51,14 @@ class DemoListener:
             timeout = TIMEOUT_S
 
             def handle(self) -> None:
+                line = self.rfile.readline(MAX_LINE_BYTES)
+                if not line:
+                    # Each API does so at its start: ``demo_of_this_process`` only checks which process listens.
+                    return
                 try:
-                    request = msgspec.json.decode(self.rfile.readline(MAX_LINE_BYTES), type=dict[str, Any])
+                    request = msgspec.json.decode(line, type=dict[str, Any])
                 except msgspec.DecodeError as error:
-                    log.warning("a request to the demo cannot be read: %s", error)
+                    log.warning("the API sent the demo a request that is not JSON; it gets no answer: %s", error)
                     return
                 self.wfile.write(msgspec.json.encode(answer(request)) + b"\n")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from infrastructure.embedded.demo_socket import VARIABLE, DemoListener, demo_of_this_process
 from tests.support.servers.serving import ROOT
@@ -56,6 +60,21 @@ def test_a_socket_of_a_process_that_is_no_ancestor_is_ignored() -> None:
     finally:
         child.communicate("\n", timeout=scaled_s(30))
     assert not path.exists()
+
+
+@pytest.mark.parametrize(("sent", "warnings"), [(b"", 0), (b"{\n", 1)])
+def test_a_connection_without_a_request_is_no_fault(
+    caplog: pytest.LogCaptureFixture, sent: bytes, warnings: int
+) -> None:
+    """Regression: each start of the API, which only checks who listens, left a warning in the terminal of the demo."""
+    with caplog.at_level(logging.WARNING), DemoListener(lambda request: {}) as listener:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(scaled_s(60))
+            connection.connect(str(listener.path))
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b"", "the listener ends the connection once it has read it"
+        assert len(caplog.records) == warnings
 
 
 def test_without_a_variable_or_with_one_that_names_nothing_there_is_no_demo(tmp_path: Path) -> None:
