@@ -16,6 +16,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import ResponseSpec
 
+from infrastructure.status.failure_text import in_one_line
 from projections.core.ports import PortUnavailable, SinkRejected
 
 log = logging.getLogger("ridelog.http")
@@ -33,7 +34,8 @@ class ApiError(Exception):
 
 
 def unavailable(code: str, detail: str) -> ApiError:
-    return ApiError(503, code, detail, {"Retry-After": "1"})
+    """The answer 503. A ``detail`` that begins with the name of a server is put in words for people."""
+    return ApiError(503, code, in_one_line(detail), {"Retry-After": "1"})
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from infrastructure.cdc.replication_slot import SlotState
 from infrastructure.observability.lag import IngestDelays
 from infrastructure.observability.stage_reports import STANDBY, StageReport
 from infrastructure.postgres.restore_findings import RestoreFinding
+from infrastructure.status.failure_text import failure_text
 
 
 class StatusLine(msgspec.Struct):
@@ -129,7 +130,7 @@ def stage_line(
     elif progress.state.startswith("waiting for Kafka"):
         state, advice = progress.state, "a start takes some seconds; if this persists, check the broker"
     elif not report.connected:
-        state, advice = progress.state, "it retries; check the server that it names"
+        state, advice = failure_text(progress.state)
     elif (seconds or 0.0) > late_after_s:
         state, advice = "late", "it is catching up; if the delay grows, give it CPU"
     if measured.parked:
@@ -146,7 +147,8 @@ def city_line(report: StageReport | None, snapshot: int | None, age_s: float | N
     elif not report.alive:
         state, advice = f"{state}, its process has ended", "`serve` restarts it in a moment; if not, see its log"
     elif report.progress.state != "running":
-        state, advice = f"{state}; {report.progress.state}", "it retries; check what it names"
+        failure = failure_text(report.progress.state)
+        state, advice = f"{state}; {failure.state}", failure.advice
     elif not report.connected:
         state, advice = f"{state}, silent for {report.age_s:.0f} s", "is `serve` running? see its log, and restart it"
     elif foreign := report.progress.detail.get("foreign_shards", 0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infrastructure.observability.stage_reports import StageReport
 from infrastructure.postgres.payment_handovers import HandoverTally
+from infrastructure.status.failure_text import failure_text
 from infrastructure.status.lines import StatusLine
 
 NO_PROVIDER = "no provider is set: nothing is handed over"
@@ -53,7 +54,8 @@ def _process(report: StageReport | None) -> tuple[str, list[str]]:
     if not report.alive:
         return "its process has ended", ["`serve` restarts it in a moment; if not, see its log"]
     if report.progress.state != "running":
-        return report.progress.state, ["it retries; check what it names"]
+        failure = failure_text(report.progress.state)
+        return failure.state, [failure.advice]
     if not report.connected:
         return f"silent for {report.age_s:.0f} s", ["is `serve` running? see its log, and restart it"]
     return "running", []

@@ -194,7 +194,7 @@ def test_the_status_line_is_good_without_a_provider_and_with_payments_under_way(
     [
         (None, NONE_OPEN, "app.py serve"),
         (report(age_s=60.0), NONE_OPEN, "serve"),
-        (report(state="OperationalError: gone"), NONE_OPEN, "it retries"),
+        (report(state="OperationalError: gone"), NONE_OPEN, "it tries again by itself"),
         (report(unpaid_history="3 payouts are old"), NONE_OPEN, "RIDELOG_PAYMENTS_SINCE"),
         (report(), NONE_OPEN._replace(held=1), "payments retry"),
         (report(), NONE_OPEN._replace(differing=1), "payments settle"),
