@@ -19,7 +19,8 @@ from tests.support.waiting import eventually
 from tests.support.worlds.accounting import account_for, last_seqs, missing_in_kafka
 from tests.support.worlds.load import Load
 
-PACE_S = 0.05
+PACE_S, LONG_PACE_S = (0.05, 0.05) if whole() else (0.05, 0.25)
+"""In ``make test``, fewer requests meet the later seconds of a long fault. As many meet its begin and its end."""
 BATCH_PINGS = 25 if whole() else 8
 """A third of the pings in ``make test``, in as many requests: a fault meets as many that wait for their answer."""
 FIRST_PINGS, LAST_PINGS = 20 * BATCH_PINGS, 10 * BATCH_PINGS
@@ -84,7 +85,9 @@ def test_invariants_1_to_4_hold_through(
     here = worlds.get(request, broker, fault.small_disk)
     chance = random.Random(f"{fault.name}/{broker}/{instant}")
     before = last_seqs(here.ridelog)
-    with Load(here.ridelog, seed=chance.randrange(1 << 30), batch=BATCH_PINGS, pace_s=PACE_S) as load:
+    with Load(
+        here.ridelog, seed=chance.randrange(1 << 30), batch=BATCH_PINGS, pace_s=PACE_S, long_pace_s=LONG_PACE_S
+    ) as load:
         load.wait_for(chance.randrange(1, FIRST_PINGS))
         fault.inject(here, chance)
         load.finish(LAST_PINGS)

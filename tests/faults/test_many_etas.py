@@ -31,6 +31,8 @@ from tests.support.worlds.steady_load import SteadyLoad
 ETAS = int(os.environ.get("RIDELOG_TEST_ETAS", "1000000" if whole() else "1000"))
 SLOW = model_files("slow", 2.0)
 RIDERS = 400 if whole() else 60
+MOVE_INTERVAL_S = 0.02 if whole() else 0.05
+"""Each move of an order is a transaction of its own. In ``make test`` an order still moves every third second."""
 PHASE_S = 600 + ETAS / 50
 """Longer than asking, the audit and the training set take on a machine that is busy with other work."""
 
@@ -117,7 +119,7 @@ def ask(recorded: Ridelog, count: int, meanwhile: Callable[[ManyEtas], None] = l
     """Ask until ``count`` more answers are on record. Returns the refused requests, and the seconds."""
     began, before = time.monotonic(), on_record(recorded)
     riders = [f"eta-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS)]
-    orders = MovingOrders(recorded, riders, count=RIDERS, interval_s=0.02)
+    orders = MovingOrders(recorded, riders, count=RIDERS, interval_s=MOVE_INTERVAL_S)
     etas = ManyEtas(recorded, orders, 18, READ_PAUSE_S)
     with SteadyLoad(recorded, riders, PINGS_PER_S, seed=17) as load, orders, etas:
         meanwhile(etas)

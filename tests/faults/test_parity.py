@@ -24,11 +24,11 @@ from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
 from tests.support.worlds.steady_load import SteadyLoad
 
-READS = 1_000_000 if whole() else 2_000
+READS = 1_000_000 if whole() else 1_000
 WITHIN_S = 60 + READS / 50
 """Bounds the wait for a part of the reads; it decides nothing else."""
 RIDERS = 2_000 if whole() else 300
-READ_PAUSE_S, PINGS_PER_S = (0.0, 300) if whole() else (0.1, 60)
+READ_PAUSE_S, PINGS_PER_S = (0.0, 300) if whole() else (0.2, 60)
 """In ``make test`` the reads and pings leave time for the kills and the rebuild, of which this is the proof."""
 
 

@@ -24,8 +24,8 @@ from tests.support.worlds.steady_load import SteadyLoad, SteadyReader
 
 PREFILL = 2_000_000 if whole() else 20_000
 RIDERS = 2_000 if whole() else 200
-PINGS_PER_S, READS_PER_S = (1_000, 200) if whole() else (60, 50)
-"""The pings come in twenty requests a second, here and there: in ``make test`` each has fewer."""
+PINGS_PER_S, READS_PER_S = (1_000, 200) if whole() else (60, 25)
+"""The pings come in few requests a second (``REQUESTS_PER_S``): in ``make test`` fewer, and each has fewer."""
 KILLS, FILL_S = (3, 2.0) if whole() else (2, 0.1)
 """``FILL_S``: shorter than the new generation is filled, so that a kill within it meets the fill."""
 FILLS, COMPARES = PHASES = ("filling generation", "comparing generation")

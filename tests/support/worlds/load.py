@@ -15,12 +15,17 @@ from tests.support.time_limits import scaled_s
 from tests.support.worlds.accounting import Identity
 from tests.support.worlds.ridelog import Ridelog
 
+SOON_S = 2.0
+"""A fault begins when ``wait_for`` returns. So long after that, batches are still sent at full pace."""
+
 
 class Load:
     """Posts seeded pings of a few riders in batches. A batch is sent until it is acknowledged; one in ten is repeated.
 
     Ends after ``pings``, or after the number given to ``finish``. ``pace_s`` is the interval between batches; late
-    batches, for example after an outage, are sent at once.
+    batches, for example after an outage, are sent at once. ``long_pace_s`` is the interval while a fault lasts, from
+    SOON_S after ``wait_for`` until ``finish``: in half a minute hundreds of batches prove no more than dozens, and each
+    costs a commit and the work of every projection.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class Load:
         riders: int = 20,
         batch: int = 25,
         pace_s: float = 0.0,
+        long_pace_s: float | None = None,
         began_s_ago: float = 10_000,
     ) -> None:
         """Event times start ``began_s_ago`` and are 200 ms apart: a long load must not reach the future."""
@@ -41,6 +47,8 @@ class Load:
         """Endless by default: a load that ends by itself would leave the remaining faults without load."""
         self._batch = batch
         self._pace_s = pace_s
+        self._long_pace_s = pace_s if long_pace_s is None else long_pace_s
+        self._long_from = math.inf
         mark = uuid.uuid4().hex[:6]
         self._riders = [f"load-{mark}-{number}" for number in range(riders)]
         self._start_ms = time.time_ns() // 1_000_000 - int(began_s_ago * 1_000)
@@ -68,6 +76,7 @@ class Load:
             assert self._reached.wait_for(
                 lambda: len(self.acknowledged) >= pings or self._failure, timeout=scaled_s(120)
             )
+        self._long_from = time.monotonic() + SOON_S
 
     def finish(self, more: int) -> None:
         """End when ``more`` further pings are acknowledged."""
@@ -83,7 +92,8 @@ class Load:
                     if self._chance.random() < 0.1:
                         self._send(client, pings)
                     number += self._batch
-                    due += self._pace_s
+                    is_long = math.isinf(self._pings) and time.monotonic() > self._long_from
+                    due += self._long_pace_s if is_long else self._pace_s
                     pause.wait(max(0.0, due - time.monotonic()))
         except BaseException as error:  # noqa: BLE001  (re-raised where the test waits)
             self._failure = error

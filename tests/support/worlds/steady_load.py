@@ -11,11 +11,15 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support.reports.proofs import whole
 from tests.support.time_limits import LONGEST_S
 from tests.support.waiting import eventually
 from tests.support.worlds.accounting import Identity
 from tests.support.worlds.ridelog import Ridelog
 
+REQUESTS_PER_S = 20 if whole() else 10
+"""Of a steady load. Each is a commit and the work of a dozen projections: at 20 a second most of a core, whatever the
+number of its pings."""
 HUNG_REQUEST_S = LONGEST_S
 """A request without an answer for so long hangs. A slow answer is none of the faults that these threads look for: with
 a limit of 10 s it failed a test whose machine was busy."""
@@ -74,7 +78,7 @@ class SteadyLoad(BackgroundThread):
         super().__init__("steady load")
         self._ridelog = ridelog
         self._riders = riders
-        self._batch = max(1, rate // 20)
+        self._batch = max(1, rate // REQUESTS_PER_S)
         self._chance = random.Random(seed)
         self.acknowledged: set[Identity] = set()
         self.refused = 0
@@ -82,7 +86,7 @@ class SteadyLoad(BackgroundThread):
     def run(self) -> None:
         waiting: list[dict[str, Any]] = []
         with httpx.Client(timeout=HUNG_REQUEST_S) as client:
-            for _ in self.every(0.05):
+            for _ in self.every(1.0 / REQUESTS_PER_S):
                 waiting += [self._ping() for _ in range(self._batch)]
                 try:
                     answer = client.post(f"{self._ridelog.info.http_url}/pings", json=waiting[:5_000])
