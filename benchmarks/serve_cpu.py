@@ -76,6 +76,7 @@ def figures(name: str, turns: Sequence[Turn]) -> dict[str, float]:
         f"{name}: memory, MB": statistics.median(one.memory_mb for one in turns),
         f"{name}: ping to speed, p50 ms": statistics.median(fresh),
         f"{name}: ping to speed, p90 ms": fresh[int(0.9 * len(fresh))],
+        f"{name}: ping to speed, p99 ms": fresh[int(0.99 * len(fresh))],
     }
     for program in sorted(turns[0].idle):
         found[f"{name}: idle, {program}"] = statistics.median(one.idle.get(program, 0.0) for one in turns)

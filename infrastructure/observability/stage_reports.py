@@ -99,9 +99,9 @@ class StageReporter:
         self._last_state = ""
         self._forget_dead()
 
-    def due(self) -> bool:
-        """Whether REPORT_INTERVAL_S has passed since the last report."""
-        return time.monotonic() - self._last_at >= REPORT_INTERVAL_S
+    def due(self, interval_s: float = REPORT_INTERVAL_S) -> bool:
+        """Whether ``interval_s`` seconds have passed since the last report."""
+        return time.monotonic() - self._last_at >= interval_s
 
     def report(self, progress: StageProgress) -> None:
         """Store ``progress`` if a report is due or the state has changed. Raises SQLAlchemyError."""

@@ -1,4 +1,4 @@
-"""Reports the progress of one generation to the stage table and the metrics, once a second."""
+"""Reports the progress of one generation to the stage table and the metrics, once a second, less often while idle."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from projections.core.ports import Fence, LogHead
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest
 from projections.live.stream_follower import StreamFollower
+
+IDLE_REPORT_INTERVAL_S = 3.0
+"""While a worker is not behind and nothing of its report changes. Bounds how late its report shows a new lag.
+
+It must be well below SILENT_AFTER_S, after which a stage counts as dead.
+"""
 
 COUNTED = ("applied", "duplicates", "gaps", "filled", "lost_races", "resets", "foreign")
 
@@ -47,17 +53,29 @@ class WorkerMetrics:
         self.trouble = ""
         """The watchdog's finding about this worker; empty if there is none."""
         self._resets = 0
+        self._reported: tuple[object, ...] = ()
         self._fold = fold_digest(projection)
         self._totals = {
             what: metrics.CounterTotal(metrics.PROJECTION_EVENTS.labels(projection.name, what)) for what in COUNTED
         }
 
     def report_if_due(self) -> None:
-        """Measure and report, at most once a second. Raises SQLAlchemyError."""
+        """Measure and report, at most once a second, while idle less often. Raises SQLAlchemyError."""
         reporter = self._reporter()
         if not reporter.due():
             return
         follower, counters = self._follower, self._follower.counters
+        changing = (
+            reporter.stage,
+            self.trouble,
+            counters.event_time_ms,
+            follower.shard_count(),
+            follower.parked(),
+            *(getattr(counters, what) for what in COUNTED),
+        )
+        if changing == self._reported and self.lag == 0 and not reporter.due(IDLE_REPORT_INTERVAL_S):
+            return
+        self._reported = changing
         head, fences = self._log.head(self._projection.stream), follower.fences()
         self._heads.observe(head.position)
         lag = self.lag = follower.lag(head)

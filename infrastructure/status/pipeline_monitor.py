@@ -61,6 +61,23 @@ SHOWN_FOR_S = 15.0
 """An older measurement is no longer shown to people, who see when it was made."""
 KNOWN_FOR_S = 3.0
 """An older measurement no longer counts as known: the pipeline may have stopped since."""
+IDLE_MEASURE_INTERVAL_S = 3.0
+"""While the log does not grow, the fences of a projection that is not behind are read so often.
+
+Bounds how late it shows that a store is unavailable, or was emptied or rewound meanwhile.
+"""
+
+
+class _Measured(NamedTuple):
+    """The backlog of a projection when its fences were last read."""
+
+    generation: int
+    log_id: str
+    head: int
+    """Number of the transaction that had moved the head of the log last."""
+    at: float
+    """When it began, in seconds of the monitor's clock."""
+    backlog: StageBacklog
 
 
 class MonitoredRelay(NamedTuple):
@@ -106,6 +123,7 @@ class PipelineMonitor:
         self._seen_at = float("-inf")
         self._state: PipelineState | None = None
         self._heads = HeadWatch(clock)
+        self._measured: dict[str, _Measured] = {}
         self._stop = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="pipeline-watch", daemon=True)
@@ -128,8 +146,12 @@ class PipelineMonitor:
         """The newest measurement; None while none is known. Never blocks."""
         return self._state if self._clock() - self._seen_at <= SHOWN_FOR_S else None
 
-    def measure(self) -> None:
-        """Measure all stages once. A stage whose store is unavailable has no known delay."""
+    def measure(self, *, reuse: bool = False) -> None:
+        """Measure all stages once. A stage whose store is unavailable has no known delay.
+
+        ``reuse``: a projection that had passed the whole log, and whose log has not grown since, is not measured again
+        for IDLE_MEASURE_INTERVAL_S.
+        """
         started = self._clock()
         events, seconds = self._commits.waiting()
         self._show("ingest", StageBacklog(events, seconds))
@@ -137,7 +159,7 @@ class PipelineMonitor:
             reports = newest(read_stages(self._engine))
             if not self._relay.own_tailer:
                 reports.pop("tailer", None)
-            seen = self._measure(reports)
+            seen = self._measure(reports, reuse)
             self._report_ingest(events, seconds)
         except (SQLAlchemyError, PortUnavailable, SinkRejected):
             return  # Postgres is unavailable: the last measurement expires, and every stage counts as not connected
@@ -150,7 +172,7 @@ class PipelineMonitor:
                 self._show(stage, StageBacklog(0, 0.0))
         self._seen, self._seen_at = seen, started
 
-    def _measure(self, reports: dict[str, StageReport]) -> dict[str, StageBacklog]:
+    def _measure(self, reports: dict[str, StageReport], reuse: bool) -> dict[str, StageBacklog]:
         seen: dict[str, StageBacklog] = {}
         with self._engine.connect() as connection:
             head = read_head(connection)
@@ -167,12 +189,24 @@ class PipelineMonitor:
                 live = active(generations.get(name, []))
                 if live is None:
                     continue
-                try:
-                    seen[name] = projection_behind(connection, self._stores, projection, live.number, head, self._heads)
-                except (PortUnavailable, SinkRejected):
-                    continue  # its store is unavailable, as its stage reports: the delay is unknown
+                measured = self._measured.pop(name, None)
+                if not (reuse and measured is not None and self._is_still_idle(measured, live.number, head)):
+                    at = self._clock()
+                    try:
+                        behind = projection_behind(connection, self._stores, projection, live.number, head, self._heads)
+                    except (PortUnavailable, SinkRejected):
+                        continue  # its store is unavailable, as its stage reports: the delay is unknown
+                    measured = _Measured(live.number, str(head.log_id), head.number, at, behind)
+                self._measured[name], seen[name] = measured, measured.backlog
         self._state = PipelineState(now_ms(), *self._lines(head, reports, seen))
         return seen
+
+    def _is_still_idle(self, measured: _Measured, generation: int, head: LogHeadRow) -> bool:
+        return (
+            measured.backlog == StageBacklog(0, 0.0)
+            and (measured.generation, measured.log_id, measured.head) == (generation, str(head.log_id), head.number)
+            and self._clock() - measured.at < IDLE_MEASURE_INTERVAL_S
+        )
 
     def _lines(
         self, found: LogHeadRow, reports: Mapping[str, StageReport], seen: Mapping[str, StageBacklog]
@@ -201,7 +235,7 @@ class PipelineMonitor:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.measure()
+                self.measure(reuse=True)
             except Exception:
                 # The thread must survive any error: later requests need the header and the metrics.
                 log.exception("the stages cannot be measured")

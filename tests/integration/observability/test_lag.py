@@ -24,7 +24,7 @@ from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.redis.connection import connect_server
 from infrastructure.redis.projection_sink import RedisSink
-from infrastructure.status.pipeline_monitor import KNOWN_FOR_S, PipelineMonitor
+from infrastructure.status.pipeline_monitor import IDLE_MEASURE_INTERVAL_S, KNOWN_FOR_S, PipelineMonitor
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import Fence, ShardWrite
 from tests.support.reports.reported_stages import insert_report
@@ -219,6 +219,35 @@ def test_one_measurement_reads_the_generations_once_for_all_projections(monitore
     monitored.monitor.measure()
     assert sum("FROM projection_generations" in statement for statement in statements) == 1
     assert all(monitored.monitor.delay_ms(name) == 0 for name in PROJECTIONS)
+
+
+def test_while_the_log_does_not_grow_projections_are_measured_every_few_seconds_only(
+    engine: Engine, monitored: MonitoredPipeline
+) -> None:
+    heads: list[str] = []
+
+    def ask(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM log_head" in statement:
+            heads.append(statement)
+
+    def measured(at_s: float, *, reuse: bool = True) -> int:
+        """How many projections are measured: each is compared with the head, which is read once more for all."""
+        heads.clear()
+        monitored.now = at_s
+        monitored.monitor.measure(reuse=reuse)
+        return len(heads) - 1
+
+    event.listen(monitored.engine, "before_cursor_execute", ask)
+    assert measured(0.0) == len(PROJECTIONS)
+    assert measured(1.0) == 0, "nothing was recorded since"
+    assert monitored.monitor.delay_ms("speed") == 0
+    assert measured(2.0, reuse=False) == len(PROJECTIONS)
+    assert measured(2.0 + IDLE_MEASURE_INTERVAL_S) == len(PROJECTIONS), "a store may have been emptied meanwhile"
+    record(engine, ANNA, 1, 3, 4_000)
+    assert measured(3.0 + IDLE_MEASURE_INTERVAL_S) == len(PROJECTIONS)
+    assert monitored.is_late("speed") == 1.0
+    behind = [name for name, projection in PROJECTIONS.items() if projection.stream == "Rider"]
+    assert measured(4.0 + IDLE_MEASURE_INTERVAL_S) == len(behind), "what is behind is measured each time"
 
 
 def test_a_stuck_stage_is_exported_and_a_dropped_generation_is_not_late(

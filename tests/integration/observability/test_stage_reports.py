@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from infrastructure.backends import Backends
 from infrastructure.observability.stage_reports import (
+    REPORT_INTERVAL_S,
     StageProgress,
     StageReporter,
     forget_host,
@@ -21,7 +22,7 @@ from infrastructure.observability.stage_reports import (
     newest,
     read_stages,
 )
-from infrastructure.operations.worker_metrics import WorkerMetrics
+from infrastructure.operations.worker_metrics import IDLE_REPORT_INTERVAL_S, WorkerMetrics
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
 from projections.core.shard_processor import ShardCounters
@@ -106,4 +107,54 @@ def test_a_fence_mismatch_is_exported_as_the_time_at_which_it_was_found(engine: 
     assert at != before
     worker_metrics.report_if_due()
     assert exported_at() == at
+    backends.close()
+
+
+class DueReporter:
+    """A reporter whose last report is ``age_s`` seconds old, and which keeps the lag of each report."""
+
+    stage = "speed"
+
+    def __init__(self) -> None:
+        self.age_s = REPORT_INTERVAL_S
+        self.lags: list[int] = []
+
+    def due(self, interval_s: float = REPORT_INTERVAL_S) -> bool:
+        return self.age_s >= interval_s
+
+    def report(self, progress: StageProgress) -> None:
+        self.lags.append(progress.lag_events)
+
+
+def test_a_worker_reports_every_second_unless_it_is_idle(engine: Engine) -> None:
+    """Given a worker that is not behind, when nothing of its report changes, then it reports every third second."""
+    counters, reporter, behind = ShardCounters(), DueReporter(), [0]
+    follower = SimpleNamespace(
+        counters=counters, lag=lambda head: behind[0], fences=dict, shard_count=lambda: 64, parked=lambda: 0
+    )
+    backends = Backends(Settings(postgres_url=engine.url.render_as_string(hide_password=False)))
+    worker_metrics = WorkerMetrics(SPEED, 1, cast("Any", follower), backends, lambda: cast("StageReporter", reporter))
+
+    def reports() -> bool:
+        before = len(reporter.lags)
+        worker_metrics.report_if_due()
+        return len(reporter.lags) > before
+
+    assert reports()
+    assert not reports()
+    counters.applied += 1
+    assert reports(), "an event was applied"
+    assert not reports()
+    worker_metrics.trouble = "stuck"
+    assert reports(), "the watchdog found something"
+    assert not reports()
+    behind[0] = 5
+    reporter.age_s = IDLE_REPORT_INTERVAL_S
+    assert reports(), "the interval of an idle worker has passed"
+    reporter.age_s = REPORT_INTERVAL_S
+    assert reports(), "a worker that is behind is not idle"
+    behind[0] = 0
+    assert reports()
+    assert not reports()
+    assert reporter.lags == [0, 0, 0, 5, 5, 0]
     backends.close()
