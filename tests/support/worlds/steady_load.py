@@ -6,6 +6,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from tests.support.reports.proofs import whole
 from tests.support.time_limits import LONGEST_S
 from tests.support.waiting import eventually
 from tests.support.worlds.accounting import Identity
+from tests.support.worlds.load import some_riders
 from tests.support.worlds.ridelog import Ridelog
 
 REQUESTS_PER_S = 20 if whole() else 10
@@ -87,7 +89,8 @@ class SteadyLoad(BackgroundThread):
         waiting: list[dict[str, Any]] = []
         with httpx.Client(timeout=HUNG_REQUEST_S) as client:
             for _ in self.every(1.0 / REQUESTS_PER_S):
-                waiting += [self._ping() for _ in range(self._batch)]
+                riders = some_riders(self._riders, self._batch, self._chance)
+                waiting += [self._ping(riders) for _ in range(self._batch)]
                 try:
                     answer = client.post(f"{self._ridelog.info.http_url}/pings", json=waiting[:5_000])
                 except httpx.HTTPError:
@@ -100,9 +103,9 @@ class SteadyLoad(BackgroundThread):
                 sent, waiting = waiting[:5_000], waiting[5_000:]
                 self.acknowledged |= {(p["rider_id"], p["event_timestamp_ms"], p["event_id"]) for p in sent}
 
-    def _ping(self) -> dict[str, Any]:
+    def _ping(self, riders: Sequence[str]) -> dict[str, Any]:
         return {
-            "rider_id": self._chance.choice(self._riders),
+            "rider_id": self._chance.choice(riders),
             "latitude": 52.5 + self._chance.random() / 100,
             "longitude": 13.4 + self._chance.random() / 100,
             "event_timestamp_ms": time.time_ns() // 1_000_000,
