@@ -125,10 +125,10 @@ def kafka_jars() -> Path:
     return java.jars("kafka")
 
 
-@pytest.fixture(scope="session")
-def apache_server(servers_dir: Path, kafka_jars: Path) -> Iterator[KafkaCluster]:
-    """The session's Apache Kafka, one broker."""
-    with running(KafkaCluster(servers_dir / "apache", kafka_jars)) as cluster:
+@pytest.fixture(scope="module")
+def apache_server(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[KafkaCluster]:
+    """Apache Kafka for the tests of one file, one broker: idle, it costs CPU, and few files need it."""
+    with running(KafkaCluster(tmp_path_factory.mktemp("apache"), kafka_jars)) as cluster:
         yield cluster
 
 
@@ -186,7 +186,7 @@ def kafka_bootstrap(kafka_server: Tansu) -> str:
 
 @pytest.fixture
 def apache_bootstrap(apache_server: KafkaCluster) -> str:
-    """host:port of the session's Apache Kafka; use ``topic_prefix`` to keep out of other tests' way."""
+    """host:port of the file's Apache Kafka; use ``topic_prefix`` to keep out of other tests' way."""
     apache_server.start()
     return apache_server.url
 
