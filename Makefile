@@ -41,7 +41,7 @@ check: lint
 # Test files run in parallel, each file whole in one worker with servers of its own, the longest first
 # (tests/support/worlds/concurrent_runs.py). More workers than cores, because tests wait more than they compute. One test
 # at a time, on a busy machine: make test WORKERS=0
-WORKERS ?= 3
+WORKERS ?= 4
 test: lint
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 
