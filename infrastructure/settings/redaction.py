@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 
 MIN_SECRET_CHARS = 8
+MIN_LETTERS = 16
+"""Letters alone are taken for a word below this length, which is the least that a token has."""
 HIDDEN = "***"
 
 _known: set[str] = set()
@@ -19,9 +21,10 @@ def remember(secrets: Iterable[str]) -> None:
     """From now on ``redact`` removes these secrets from every text of this process.
 
     Words and short secrets are exempt: with the password ``ridelog`` each line that names the program would be garbled.
+    A long secret of letters alone is none: generators make such tokens too.
     """
     global _pattern
-    found = {one for one in secrets if len(one) >= MIN_SECRET_CHARS and not one.isalpha()}
+    found = {one for one in secrets if len(one) >= (MIN_LETTERS if one.isalpha() else MIN_SECRET_CHARS)}
     if found <= _known:
         return
     _known.update(found)
