@@ -122,10 +122,11 @@ def retry_after_s(header: str) -> float:
 
 
 async def _digest(response: httpx.Response, until: float) -> str:
-    """SHA-256 of the body as it came; of its beginning, if it is too long or not complete at ``until``."""
+    """SHA-256 of the body as it came; of its beginning, if it is too long, broken, or not complete at ``until``."""
     found, size = sha256(), 0
-    # The status is known, and it alone decides: a body that is late changes nothing.
-    with suppress(TimeoutError):
+    # The status is known, and it alone decides: a body that is late or broken changes nothing. A provider that ends
+    # each answer short of its length would else be sent what it has booked, or refused, again for ever.
+    with suppress(TimeoutError, httpx.HTTPError):
         async with asyncio.timeout_at(until):
             async for chunk in response.aiter_raw():
                 size += len(chunk)

@@ -85,6 +85,28 @@ def test_a_body_that_never_ends_changes_nothing_of_a_clear_status() -> None:
         hung_up.set()
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"), [("200 OK", AnswerKind.DONE), ("422 No", AnswerKind.REFUSED), ("503 Busy", AnswerKind.RETRY)]
+)
+@pytest.mark.parametrize(
+    "rest",
+    [b"Content-Length: 100\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\nno length\r\n"],
+    ids=["too short", "no chunk"],
+)
+def test_regression_a_broken_body_changes_nothing_of_a_clear_status(status: str, kind: AnswerKind, rest: bytes) -> None:
+    """Each such answer counted as none: what a provider had refused was sent again for ever, and held by no person."""
+
+    class Broken(QuietHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.wfile.write(f"HTTP/1.1 {status}\r\n".encode() + rest)
+            self.close_connection = True
+
+    with LoopbackServer(Broken, "broken") as server:
+        answer = handed_over(server.origin)
+    assert (answer.kind, answer.status) == (kind, int(status[:3]))
+
+
 def test_a_body_that_drips_ends_at_the_limit_too() -> None:
     with dripping(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n\r\n", b"a") as (url, hung_up):
         answer = handed_over(url)
