@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from infrastructure.cli.confirmation import DryRunOption, YesOption, confirm, will_ask
 from infrastructure.cli.options import DataDirOption, JsonOption
-from infrastructure.cli.output import echo
+from infrastructure.cli.output import echo, echo_json
 from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def statement(
         bool, typer.Option("--close", help="Close the period of --currency: later entries go to the next open week.")
     ] = False,
     by: Annotated[str | None, typer.Option(help="With --close: who closes it.")] = None,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,7 +51,8 @@ def statement(
 
       statement anna --period 2026-W48 --verify
 
-    Works with or without a running `serve`. Exits with 1 if --verify finds a difference.
+    --close shows the amount first, and asks: a closed week stays closed. Works with or without a running `serve`. Exits
+    with 1 if --verify finds a difference.
     """
     import msgspec
 
@@ -59,19 +63,15 @@ def statement(
 
     if close and (currency is None or by is None or verify):
         raise typer.BadParameter("--close needs --currency and --by, and excludes --verify")
-    if by is not None and not close:
-        raise typer.BadParameter("--by says who closes: give --close")
+    if not close and (by is not None or yes or dry_run):
+        raise typer.BadParameter("--by, --yes and --dry-run are of --close: give --close too")
     try:
         _check(period, currency)
     except (InvalidPeriod, InvalidCurrency) as error:
         raise typer.BadParameter(str(error)) from error
     with _opened(data_dir) as backends:
         if close and currency is not None and by is not None:
-            position = statements.close_statement(backends, rider, period, currency, by)
-            echo(
-                f"closed {period} of {rider} in {currency}, at position {position:,} of the log; the statement is "
-                "complete when payouts have folded up to there"
-            )
+            _close(backends, _Closing(rider, period, currency, by, yes, dry_run, as_json))
             return
         read = statements.read_statement(backends, rider, period)
         found = statements.verify_statement(backends, rider, period, read, currency) if verify else None
@@ -86,6 +86,45 @@ def statement(
         show.printed(document)
     if found is not None:
         _report(rider, period, document, found, quiet=as_json)
+
+
+class _Closing(NamedTuple):
+    """A closing as it was asked for."""
+
+    rider: str
+    period: str
+    currency: str
+    by: str
+    yes: bool
+    dry_run: bool
+    as_json: bool
+
+
+def _close(backends: Backends, closing: _Closing) -> None:
+    """Show the amount, ask, and close. Raises UserError if the answer is not yes, or the closing is refused."""
+    from infrastructure.operations import statements
+    from read_models.payouts.statement import statement as document_of
+
+    rider, period, currency, by, yes, dry_run, as_json = closing
+    document = document_of(rider, period, statements.read_statement(backends, rider, period), currency)
+    (of,) = document["currencies"]
+    counts = f"{of['payouts']:,} payouts and {of['adjustments']:,} adjustments"
+    what = f"{period} of {rider} in {currency}, and every earlier week: {of['total']} {currency} in {counts}"
+    if not as_json or (not dry_run and will_ask(yes=yes)):
+        echo(f"close {what}, as folded up to position {document['position']:,}", err=as_json)
+    position: int | None = None
+    if not dry_run:
+        confirm(f"close {period} of {rider} in {currency}?", yes=yes)
+        position = statements.close_statement(backends, rider, period, currency, by)
+    if as_json:
+        shown = {name: of[name] for name in ("total_minor", "total", "payouts", "adjustments")}
+        named = {"rider_id": rider, "period": period, "currency": currency, "dry_run": dry_run}
+        echo_json({**named, **shown, "closed_at_position": position})
+    elif position is not None:
+        echo(
+            f"closed {period} of {rider} in {currency}, at position {position:,} of the log; the statement is "
+            "complete when payouts have folded up to there"
+        )
 
 
 def _report(rider: str, period: str, document: dict[str, object], found: VerifiedStatement, *, quiet: bool) -> None:

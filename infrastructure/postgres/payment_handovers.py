@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -212,23 +212,6 @@ class PaymentHandovers:
         """Entries that a person decides on: held, or with another amount than was handed over."""
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return [row._asdict() for row in connection.execute(sql.LIST, {"limit": limit})]
-
-    def release(self, entry_ids: Sequence[str] | None) -> list[str]:
-        """Hand over held entries again; None: all of them. Returns the ids of those that were held."""
-        return self._decide(sql.RELEASE, entry_ids)
-
-    def skip(self, entry_ids: Sequence[str], reason: str) -> list[str]:
-        """Never hand over these held entries. Returns the ids of those that were held."""
-        return self._decide(sql.SKIP, entry_ids, reason=reason)
-
-    def settle(self, entry_ids: Sequence[str], reason: str) -> list[str]:
-        """Record that a difference was paid another way. Returns the ids of those that differed."""
-        return self._decide(sql.SETTLE, entry_ids, reason=reason)
-
-    def _decide(self, statement: TextClause, entry_ids: Sequence[str] | None, **values: str) -> list[str]:
-        parameters = {"entry_ids": None if entry_ids is None else list(entry_ids), **values}
-        with unavailable_as_port_error(), self._engine.begin() as connection:
-            return list(connection.execute(statement, parameters).scalars())
 
     def _refuse_history(self, connection: Connection, statement: TextClause, parameters: dict[str, Any]) -> None:
         # A company that imports its orders has paid them. Handing them over would pay all of them again. What is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 ENTRY: Final = (
     "entry_id, payout_id, kind, rider_id, order_id, leg, currency, amount_minor, period, ended_at, position, seq"
@@ -152,16 +152,30 @@ LIST = text(
     f" FROM payment_handovers WHERE state = 'held' OR ({_DIFFERS.format('')})"
     " ORDER BY rider_id, position, seq LIMIT :limit"
 )
-_GIVEN = "(CAST(:entry_ids AS text[]) IS NULL OR entry_id = ANY(CAST(:entry_ids AS text[])))"
-RELEASE = text(
-    f"UPDATE payment_handovers SET state = 'open', next_attempt_at = NULL WHERE state = 'held' AND {_GIVEN}"  # noqa: S608
-    " RETURNING entry_id"
-)
-SKIP = text(
-    f"UPDATE payment_handovers SET state = 'skipped', reason = :reason WHERE state = 'held' AND {_GIVEN}"  # noqa: S608
-    " RETURNING entry_id"
-)
-SETTLE = text(
-    "UPDATE payment_handovers SET settled_amount_minor = latest_amount_minor, reason = :reason"  # noqa: S608
-    f" WHERE {_DIFFERS.format('')} AND {_GIVEN} RETURNING entry_id"
-)
+# What a person decides on, and the amount that it is about. A decision names the amount that the person has seen: what
+# another person or the process ``payments`` has changed since then is not decided.
+_HELD = "h.state = 'held'"
+_OF_SETTLED = "h.latest_amount_minor - coalesce(h.settled_amount_minor, h.amount_minor)"
+
+
+def _found(where: str, amount: str) -> TextClause:
+    return text(
+        f"SELECT h.entry_id, h.rider_id, h.currency, {amount} AS amount_minor FROM payment_handovers h"  # noqa: S608
+        f" WHERE {where} AND (CAST(:entry_ids AS text[]) IS NULL OR h.entry_id = ANY(CAST(:entry_ids AS text[])))"
+        " ORDER BY h.rider_id, h.position, h.seq"
+    )
+
+
+def _decided(change: str, where: str, amount: str) -> TextClause:
+    return text(
+        f"UPDATE payment_handovers h SET {change}"  # noqa: S608
+        " FROM unnest(CAST(:entry_ids AS text[]), CAST(:amounts AS bigint[])) AS seen (entry_id, amount_minor)"
+        f" WHERE h.entry_id = seen.entry_id AND {where} AND {amount} = seen.amount_minor RETURNING h.entry_id"
+    )
+
+
+FIND_HELD = _found(_HELD, "h.amount_minor")
+FIND_DIFFERING = _found(_DIFFERS.format("h."), _OF_SETTLED)
+RELEASE = _decided("state = 'open', next_attempt_at = NULL", _HELD, "h.amount_minor")
+SKIP = _decided("state = 'skipped', reason = :reason", _HELD, "h.amount_minor")
+SETTLE = _decided("settled_amount_minor = latest_amount_minor, reason = :reason", _DIFFERS.format("h."), _OF_SETTLED)

@@ -12,6 +12,7 @@ from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.payments.handing_over import BOOKED_AFTER_S, BOOKED_FROM_ATTEMPT
 from infrastructure.payments.provider import AnswerKind
+from infrastructure.postgres.payment_decisions import PaymentDecision
 from infrastructure.postgres.payment_handovers import FIND_BATCH
 from infrastructure.postgres.payment_statements import NEWS
 from infrastructure.settings.settings import Settings
@@ -212,10 +213,10 @@ def test_a_refused_entry_is_held_until_a_person_releases_it(world: PaymentWorld)
     # What waits behind it is not late at the provider.
     assert (world.handovers.tally().open, world.handovers.tally().oldest_s) == (1, None)
     world.provider.choose = lambda body: None
-    assert world.handovers.release([refused, "no-such"]) == [refused]
+    assert world.decide(PaymentDecision.RETRY, refused, "no-such") == [refused]
     assert world.hand_over() == 2
     assert is_in_order(world, 2, 2)
-    assert world.handovers.release(None) == []
+    assert world.decisions.find(PaymentDecision.RETRY, None) == []
 
 
 def test_a_redirect_is_not_followed(world: PaymentWorld) -> None:

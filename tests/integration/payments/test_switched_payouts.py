@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infrastructure.postgres.payment_decisions import PaymentDecision
 from infrastructure.postgres.payment_handovers import NOT_ACTIVE, OTHER_AMOUNT
 from tests.support.worlds.payment_world import PaymentWorld, put_riders
 
@@ -38,9 +39,9 @@ def test_another_amount_afterwards_is_counted_and_not_sent_and_its_adjustments_a
     assert (listed[paid]["amount_minor"], listed[paid]["latest_amount_minor"]) == (500, 650)
     assert listed[adjustment]["reason"] == OTHER_AMOUNT
     # A person pays the difference by hand, and decides that the adjustment is right.
-    assert world.handovers.settle([paid, adjustment], "settled by ruth: by hand") == [paid]
+    assert world.decide(PaymentDecision.SETTLE, paid, adjustment) == [paid]
     assert world.handovers.tally().differing == 0
-    assert world.handovers.release([adjustment]) == [adjustment]
+    assert world.decide(PaymentDecision.RETRY, adjustment) == [adjustment]
     assert world.hand_over() == 1
     # Another rebuild with a third amount is listed again.
     world.run("UPDATE payout_entries SET amount_minor = 700 WHERE generation = 2 AND entry_id = :paid", paid=paid)

@@ -256,7 +256,13 @@ def test_a_statement_is_a_page_without_another_host_and_every_text_is_escaped(
 
 def test_a_statement_is_closed_once(cli: Cli, world: PaidWorld) -> None:
     rider = "rider-1"  # the city did not close this one's week
-    done = cli(rider, "--period", "2026-W40", "--currency", "EUR", "--close", "--by", "ruth")
+    asked = (rider, "--period", "2026-W40", "--currency", "EUR", "--close", "--by", "ruth")
+    shown = cli(*asked, "--dry-run").stdout
+    document = json.loads(cli(*asked, "--dry-run", "--json").stdout)
+    assert f"close 2026-W40 of rider-1 in EUR, and every earlier week: {document['total']} EUR in" in shown
+    assert (document["dry_run"], document["closed_at_position"]) == (True, None), "nothing is closed"
+    done = cli(*asked, "--yes")
+    assert f"{document['total']} EUR in" in done.stdout, "what is closed is named before"
     assert done.returncode == 0, done.stderr
     assert "closed 2026-W40 of rider-1 in EUR, at position" in done.stdout
     again = cli(rider, "--period", "2026-W40", "--currency", "EUR", "--close", "--by", "ruth")
@@ -272,6 +278,7 @@ def test_a_statement_is_closed_once(cli: Cli, world: PaidWorld) -> None:
         (RIDER, "--period", WEEK, "--currency", "euro"),
         (RIDER, "--period", WEEK, "--close", "--by", "ruth"),
         (RIDER, "--period", WEEK, "--currency", "EUR", "--close"),
+        (RIDER, "--period", WEEK, "--dry-run"),
         (RIDER, "--period", WEEK, "--by", "ruth"),
         (RIDER,),
     ],

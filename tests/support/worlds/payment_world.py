@@ -14,6 +14,7 @@ from infrastructure.backends import Backends
 from infrastructure.payments.handing_over import HandingOver
 from infrastructure.payments.provider import AnswerKind
 from infrastructure.payments.webhook import WebhookProvider
+from infrastructure.postgres.payment_decisions import PaymentDecision, PaymentDecisions
 from infrastructure.postgres.payment_handovers import PaymentHandovers
 from projections.payouts import PAYOUTS
 from tests.support.servers.fake_provider import SECRET, FakeProvider
@@ -49,6 +50,7 @@ class PaymentWorld:
         self.backends = backends
         self.provider = provider
         self.handovers = PaymentHandovers(backends.engine)
+        self.decisions = PaymentDecisions(backends.engine)
         self.webhook = WebhookProvider(url, SECRET, time.time)
         self.answers: list[AnswerKind] = []
         backends.generations.first(PAYOUTS)
@@ -99,6 +101,10 @@ class PaymentWorld:
     def run(self, sql: str, **values: object) -> None:
         with self.backends.engine.begin() as connection:
             connection.execute(text(sql), values)
+
+    def decide(self, decision: PaymentDecision, *entry_ids: str) -> list[str]:
+        """A person looks at the entries and decides at once. Returns those that the decision was taken on."""
+        return self.decisions.decide(decision, self.decisions.find(decision, entry_ids), "by ruth: by hand")
 
     def driver(self, stop: threading.Event | None = None) -> HandingOver:
         return HandingOver(self.handovers, self.webhook, stop or threading.Event(), self.answers.append)
