@@ -109,9 +109,12 @@ def _close(backends: Backends, closing: _Closing) -> None:
     document = document_of(rider, period, statements.read_statement(backends, rider, period), currency)
     (of,) = document["currencies"]
     counts = f"{of['payouts']:,} payouts and {of['adjustments']:,} adjustments"
-    what = f"{period} of {rider} in {currency}, and every earlier week: {of['total']} {currency} in {counts}"
     if not as_json or (not dry_run and will_ask(yes=yes)):
-        echo(f"close {what}, as folded up to position {document['position']:,}", err=as_json)
+        echo(
+            f"close {period} of {rider} in {currency}: {of['total']} {currency} in {counts}, as folded up to position "
+            f"{document['position']:,}; every earlier week closes too",
+            err=as_json,
+        )
     position: int | None = None
     if not dry_run:
         confirm(f"close {period} of {rider} in {currency}?", yes=yes)
