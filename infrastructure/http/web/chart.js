@@ -2,6 +2,7 @@
 
 import { html, useEffect, useLayoutEffect, useRef } from "./vendor/htm-preact.js";
 import { clock } from "./format.js";
+import { growth } from "./letter_size.js";
 
 /** @param {string} name @returns {string} */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -10,10 +11,7 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
  * @type {any[]} */
 const NO_LINES = [];
 
-/** Sizes in pixels of a page whose letters have the size of a common screen; all grow with them on a large one. */
 const HEIGHT_PX = 170;
-const LETTER_PX = 15;
-const grown = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / LETTER_PX;
 
 /** @param {{label: string, data: (number | null)[][], series: {label: string, colour: string, width?: number,
  *   dash?: number[], points?: boolean}[], band?: [number, number], unit: string, lines?: {y: number, label: string,
@@ -26,7 +24,7 @@ export function Chart({ label, data, series, band, unit, lines = NO_LINES, heigh
 
   useEffect(() => {
     const element = /** @type {HTMLDivElement} */ (box.current);
-    const by = grown();
+    const by = growth();
     const tall = Math.round(height * by);
     const axis = {
       stroke: colour("muted"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false },
@@ -84,7 +82,7 @@ function drawLines(chart, { lines, marker }) {
   const { ctx: c, bbox } = chart;
   const ratio = window.devicePixelRatio || 1;
   c.save();
-  c.font = `${11 * ratio * grown()}px system-ui, sans-serif`;
+  c.font = `${11 * ratio * growth()}px system-ui, sans-serif`;
   c.lineWidth = 1.5 * ratio;
   for (const line of lines) {
     const y = chart.valToPos(line.y, "y", true);

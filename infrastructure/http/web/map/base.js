@@ -9,7 +9,7 @@ import * as geo from "../geo.js";
 export const grid = {
   paint(surface) {
     const { context: c, width, height } = surface;
-    const step = geo.roundLength(surface.metresPerPixel() * 180) / surface.metresPerPixel();
+    const step = geo.roundLength(surface.metresPerPixel() * 180 * surface.growth) / surface.metresPerPixel();
     const origin = surface.pixels([0.5, 0.5]);
     c.strokeStyle = surface.colours.grid;
     c.lineWidth = 1;
@@ -29,20 +29,20 @@ export const grid = {
 /** How long a round distance is here. @type {Layer} */
 export const scale = {
   paint(surface) {
-    const { context: c } = surface;
-    const metres = geo.roundLength(surface.metresPerPixel() * 120);
+    const { context: c, growth: by } = surface;
+    const metres = geo.roundLength(surface.metresPerPixel() * 120 * by);
     const wide = metres / surface.metresPerPixel();
-    const [x, y] = [16, surface.height - 16];
+    const [x, y] = [16 * by, surface.height - 16 * by];
     c.strokeStyle = c.fillStyle = surface.colours.muted;
-    c.lineWidth = 1.5;
+    c.lineWidth = 1.5 * by;
     c.beginPath();
-    c.moveTo(x, y - 5);
+    c.moveTo(x, y - 5 * by);
     c.lineTo(x, y);
     c.lineTo(x + wide, y);
-    c.lineTo(x + wide, y - 5);
+    c.lineTo(x + wide, y - 5 * by);
     c.stroke();
-    c.font = "12px system-ui, sans-serif";
-    c.fillText(metres >= 1000 ? `${metres / 1000} km` : `${metres} m`, x + 6, y - 5);
+    c.font = `${12 * by}px system-ui, sans-serif`;
+    c.fillText(metres >= 1000 ? `${metres / 1000} km` : `${metres} m`, x + 6 * by, y - 5 * by);
   },
 };
 
@@ -82,7 +82,7 @@ export class TrafficCells {
       c.fill();
       c.globalAlpha = 0.45;
       c.strokeStyle = colours.land;
-      c.lineWidth = 2;
+      c.lineWidth = 2 * surface.growth;
       c.stroke();
       c.globalAlpha = 1;
     }

@@ -11,12 +11,12 @@ export function differencesLayer(differences) {
   const pairs = differences.map((one) => [place(one.here), place(one.there)]);
   return {
     paint(surface) {
-      const { context: c, colours } = surface;
+      const { context: c, colours, growth: by } = surface;
       c.strokeStyle = colours.stale;
-      c.lineWidth = 2;
+      c.lineWidth = 2 * by;
       for (const [here, there] of pairs) {
         if (here && there) {
-          c.setLineDash([4, 4]);
+          c.setLineDash([4 * by, 4 * by]);
           surface.path([here, there]);
           c.stroke();
           c.setLineDash([]);
@@ -25,7 +25,7 @@ export function differencesLayer(differences) {
           if (!at) continue;
           const [x, y] = surface.pixels(at);
           c.beginPath();
-          c.arc(x, y, radius, 0, TAU);
+          c.arc(x, y, radius * by, 0, TAU);
           c.stroke();
         }
       }

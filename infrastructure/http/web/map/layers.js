@@ -8,7 +8,7 @@
  * @typedef {{paint: (surface: Surface, scene: Scene, now: number) => boolean | void,
  *   hit?: (surface: Surface, x: number, y: number) => Hit | null}} Layer */
 
-/** A pointer need not be nearer than this. */
+/** A pointer need not be nearer than this, times the growth of the surface. */
 export const REACH_PX = 16;
 
 /** Heights of the layers that the map always has. A panel's own layer goes between them. */
@@ -47,7 +47,7 @@ export class Layers {
 /** The candidate nearest to a pixel, within reach. @param {Surface} surface @param {number} x @param {number} y
  * @param {Iterable<{hit: Hit, at: [number, number]}>} candidates @returns {Hit | null} */
 export function nearest(surface, x, y, candidates) {
-  let best = REACH_PX;
+  let best = REACH_PX * surface.growth;
   let found = null;
   for (const { hit, at } of candidates) {
     const [px, py] = surface.pixels(at);

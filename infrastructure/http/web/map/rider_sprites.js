@@ -3,15 +3,16 @@
 
 const TAU = 2 * Math.PI;
 const SIZE = 5;
-/** Half of the box of a mark: its tip is 1.7 sizes from the middle, and its line is outside. */
+/** Half of the box of a mark at growth 1: its tip is 1.7 sizes from the middle, and its line is outside. */
 const HALF = 11;
 const DIRECTIONS = 64;
 /** Of a rider whose last ping is old. */
 const STALE_ALPHA = 0.5;
 
 /** Paints a rider: an arrow head, or a disc while it has no direction. @param {CanvasRenderingContext2D} c
- * @param {number} x @param {number} y @param {{angle: number | null, size: number, fill: string, line: string}} how */
-export function paintRider(c, x, y, { angle, size, fill, line }) {
+ * @param {number} x @param {number} y @param {{angle: number | null, size: number, fill: string, line: string, by: number}} how
+ * `by`: the growth of the surface */
+export function paintRider(c, x, y, { angle, size, fill, line, by }) {
   c.beginPath();
   if (angle === null) c.arc(x, y, size, 0, TAU);
   else {
@@ -21,7 +22,7 @@ export function paintRider(c, x, y, { angle, size, fill, line }) {
   }
   c.fillStyle = fill;
   c.strokeStyle = line;
-  c.lineWidth = 1.5;
+  c.lineWidth = 1.5 * by;
   c.fill();
   c.stroke();
 }
@@ -31,6 +32,9 @@ export function columnOf(angle) {
   if (angle === null) return DIRECTIONS;
   return ((Math.round((angle / TAU) * DIRECTIONS) % DIRECTIONS) + DIRECTIONS) % DIRECTIONS;
 }
+
+/** Whole pixels: a box that ends on a part of one would show a line of its neighbour. @param {number} by */
+const halfOf = (by) => Math.ceil(HALF * by);
 
 export class RiderSprites {
   #sheet = document.createElement("canvas");
@@ -42,30 +46,32 @@ export class RiderSprites {
   /** @param {import("./surface.js").Surface} surface @param {number} x pixels @param {number} y
    * @param {number | null} angle radians @param {boolean} stale */
   paint(surface, x, y, angle, stale) {
-    const { context: c, ratio, colours } = surface;
-    const wanted = `${ratio} ${colours.rider} ${colours.stale} ${colours.land}`;
+    const { context: c, ratio, growth: by, colours } = surface;
+    const wanted = `${ratio} ${by} ${colours.rider} ${colours.stale} ${colours.land}`;
     if (this.#made !== wanted) {
       this.#made = wanted;
-      this.#make(ratio, colours);
+      this.#make(ratio, by, colours);
     }
-    const box = 2 * HALF * ratio;
+    const half = halfOf(by);
+    const box = 2 * half * ratio;
     // On whole device pixels a picture is copied, between them it is computed.
-    const [left, top] = [Math.round((x - HALF) * ratio) / ratio, Math.round((y - HALF) * ratio) / ratio];
-    c.drawImage(this.#copy ?? this.#sheet, columnOf(angle) * box, stale ? box : 0, box, box, left, top, 2 * HALF, 2 * HALF);
+    const [left, top] = [Math.round((x - half) * ratio) / ratio, Math.round((y - half) * ratio) / ratio];
+    c.drawImage(this.#copy ?? this.#sheet, columnOf(angle) * box, stale ? box : 0, box, box, left, top, 2 * half, 2 * half);
   }
 
-  /** @param {number} ratio device pixels a pixel @param {Record<import("./surface.js").Colour, string>} colours */
-  #make(ratio, colours) {
-    const box = 2 * HALF;
+  /** @param {number} ratio device pixels a pixel @param {number} by growth of the surface @param {Record<import("./surface.js").Colour, string>} colours */
+  #make(ratio, by, colours) {
+    const half = halfOf(by);
+    const box = 2 * half;
     this.#sheet.width = (DIRECTIONS + 1) * box * ratio;
     this.#sheet.height = 2 * box * ratio;
     const c = /** @type {CanvasRenderingContext2D} */ (this.#sheet.getContext("2d"));
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
     for (let column = 0; column <= DIRECTIONS; column += 1) {
-      const how = { angle: column === DIRECTIONS ? null : (column / DIRECTIONS) * TAU, size: SIZE, line: colours.land };
-      paintRider(c, column * box + HALF, HALF, { ...how, fill: colours.rider });
+      const how = { angle: column === DIRECTIONS ? null : (column / DIRECTIONS) * TAU, size: SIZE * by, line: colours.land, by };
+      paintRider(c, column * box + half, half, { ...how, fill: colours.rider });
       c.globalAlpha = STALE_ALPHA;
-      paintRider(c, column * box + HALF, box + HALF, { ...how, fill: colours.stale });
+      paintRider(c, column * box + half, box + half, { ...how, fill: colours.stale });
       c.globalAlpha = 1;
     }
     this.#copy?.close();

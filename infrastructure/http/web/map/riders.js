@@ -98,7 +98,8 @@ export class Riders {
       }
       const place = this.placeOf(mark, now);
       const [x, y] = surface.pixels(place);
-      if (x < -20 || y < -20 || x > surface.width + 20 || y > surface.height + 20) continue;
+      const outside = 20 * surface.growth;
+      if (x < -outside || y < -outside || x > surface.width + outside || y > surface.height + outside) continue;
       const stale = shownMs - mark.ms > STALE_MS;
       if (trails && !stale) paintTrail(surface, mark, place, surface.colours.rider);
       this.#sprites.paint(surface, x, y, mark.angle, stale);
@@ -112,10 +113,10 @@ export class Riders {
 /** @param {import("./surface.js").Surface} surface @param {Mark} mark @param {Point} place @param {string} colour */
 function paintTrail(surface, mark, place, colour) {
   if (mark.trail.length < 2) return;
-  const { context: c } = surface;
+  const { context: c, growth: by } = surface;
   c.strokeStyle = colour;
   c.globalAlpha = 0.25;
-  c.lineWidth = 2;
+  c.lineWidth = 2 * by;
   surface.path([...mark.trail, place]);
   c.stroke();
   c.globalAlpha = 1;
@@ -124,13 +125,13 @@ function paintTrail(surface, mark, place, colour) {
 /** The selected rider: larger, with a ring. @param {import("./surface.js").Surface} surface @param {Mark} mark
  * @param {Point} place @param {boolean} trail */
 function paintChosen(surface, mark, place, trail) {
-  const { context: c, colours } = surface;
+  const { context: c, colours, growth: by } = surface;
   if (trail) paintTrail(surface, mark, place, colours.accent);
   const [x, y] = surface.pixels(place);
-  paintRider(c, x, y, { angle: mark.angle, size: 8, fill: colours.accent, line: colours.land });
+  paintRider(c, x, y, { angle: mark.angle, size: 8 * by, fill: colours.accent, line: colours.land, by });
   c.beginPath();
-  c.arc(x, y, 15, 0, TAU);
+  c.arc(x, y, 15 * by, 0, TAU);
   c.strokeStyle = colours.accent;
-  c.lineWidth = 2;
+  c.lineWidth = 2 * by;
   c.stroke();
 }

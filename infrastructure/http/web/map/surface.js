@@ -1,6 +1,7 @@
 // What the layers of the map draw on: the canvas in CSS pixels, the colours of the page, and the view of the city.
 
 import * as geo from "../geo.js";
+import { growth } from "../letter_size.js";
 
 /** @typedef {[number, number]} Point on the Web Mercator square [0, 1], or in pixels where that is said */
 
@@ -22,6 +23,8 @@ export class Surface {
     this.tileOpacity = 1;
     /** Device pixels a pixel. */
     this.ratio = 1;
+    /** By how much marks, lines and letters are larger than on a common screen. */
+    this.growth = 1;
     this.colours = /** @type {Record<Colour, string>} */ ({});
     this.recolour();
     this.resize();
@@ -31,6 +34,7 @@ export class Surface {
   resize() {
     this.ratio = Math.min(window.devicePixelRatio || 1, 2);
     const { ratio } = this;
+    this.growth = growth();
     this.width = this.canvas.clientWidth;
     this.height = this.canvas.clientHeight;
     this.canvas.width = Math.round(this.width * ratio);

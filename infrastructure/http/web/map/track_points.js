@@ -9,7 +9,7 @@ export function trackPoints(points) {
   return {
     paint() {},
     hit(surface, x, y) {
-      let best = REACH_PX;
+      let best = REACH_PX * surface.growth;
       let found = null;
       for (const { id, at } of placed) {
         const [px, py] = surface.pixels(at);

@@ -48,8 +48,8 @@ export class Ways {
   paint(surface, _scene, now) {
     if (!this.#ways.length) return;
     const view = /** @type {geo.View} */ (surface.view);
-    const { ratio, width, height, colours } = surface;
-    const size = `${width} ${height} ${ratio}`;
+    const { ratio, growth: by, width, height, colours } = surface;
+    const size = `${width} ${height} ${ratio} ${by}`;
     let shift = this.#shift(view, size, colours.way);
     if (!shift) {
       this.#begin(surface, size);
@@ -91,7 +91,7 @@ export class Ways {
   }
 
   /** @param {Surface} surface */
-  #paintNew({ ratio, width, height }) {
+  #paintNew({ ratio, growth: by, width, height }) {
     const { view, colour } = /** @type {Made} */ (this.#made);
     const [wide, high] = [width + 2 * MARGIN_PX, height + 2 * MARGIN_PX];
     const c = /** @type {CanvasRenderingContext2D} */ (this.#picture.getContext("2d"));
@@ -105,7 +105,7 @@ export class Ways {
       c.lineTo(u, v);
     }
     c.strokeStyle = colour;
-    c.lineWidth = WIDTH_PX;
+    c.lineWidth = WIDTH_PX * by;
     c.lineCap = "round";
     c.stroke();
     this.#painted = this.#ways.length;
