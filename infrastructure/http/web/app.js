@@ -103,7 +103,7 @@ function App() {
     <main class=${place.panel ? "with-panel" : ""} inert=${denied}>
       <header>
         <h1>Ridelog</h1>
-        <${Strip} pipeline=${pipeline} rates=${rates} problem=${pipelineProblem || problem} measuredMs=${measuredMs} link=${link} />
+        <${Strip} pipeline=${pipeline} rates=${rates} problem=${pipelineProblem || problem} measuredMs=${measuredMs} link=${link} pastMs=${live ? null : shown.ms} />
         <${Finder} riders=${counts.riders} orders=${counts.orders} onSelect=${find} />
         <${PanelMenu} page=${page} />
         ${!denied && hasSession() && html`<button class="quiet" onClick=${leave}>Sign out</button>`}

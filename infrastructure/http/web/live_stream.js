@@ -19,12 +19,24 @@ const HIDDEN_MS = 30_000;
 const SEATLESS_MS = 3000;
 const SEATLESS = `read every ${SEATLESS_MS / 1000} s, since ${MAX_STREAMS} other windows have a stream: close one of them to have it here`;
 
-/** `fault`: the map is not as new as it should be. `notice`: it is read in another way, as it should be here.
- * @typedef {{kind: "live" | "notice" | "fault", words: string}} Link */
+/** `fault`: the map of now is not as new as it should be. `notice`: it is read in another way, as it should be here.
+ * `dataMs`: when its data came, where they are not of now; 0 before the first.
+ * @typedef {{kind: "live" | "notice" | "fault", state: string, dataMs: number}} Link */
 /** @type {Link} */
-const LIVE = { kind: "live", words: "live" };
+const LIVE = { kind: "live", state: "live", dataMs: 0 };
 /** @type {Link} */
-export const CONNECTING = { kind: "notice", words: "connecting …" };
+export const CONNECTING = { kind: "notice", state: "connecting …", dataMs: 0 };
+
+/** What the strip says of the map. While the past is shown, the stream is of another instant than the map: "live" beside a
+ * map of yesterday would be wrong. Pure; unit-tested. @param {Link} link @param {number | null} pastMs the instant that
+ * the map shows, null for now */
+export function linkWords({ kind, state, dataMs }, pastMs) {
+  if (pastMs !== null) {
+    const words = `the map is of ${clock(pastMs)}, this line is of now`;
+    return kind === "live" ? words : `${words}: ${state}`;
+  }
+  return dataMs ? `${state}; the map is of ${clock(dataMs)}` : state;
+}
 
 /** @param {any} found of a message, or of a read of the whole map @returns {any} @throws {SyntaxError} if it is neither */
 function checked(found) {
@@ -97,7 +109,7 @@ export class LiveStream {
   /** Reports a state that is not live, with the time of what the map shows. @param {string} state
    * @param {"notice" | "fault"} kind */
   #say(state, kind) {
-    this.listener.onState({ kind, words: this.#dataMs ? `${state}; the map is of ${clock(this.#dataMs)}` : state });
+    this.listener.onState({ kind, state, dataMs: this.#dataMs });
   }
 
   /** Ends what is open, and connects after a pause that grows with each failure. @param {string} why */

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useLayoutEffect, useRef } from "./vendor/htm-preact.js";
 import * as text from "./format.js";
+import { NOTHING } from "./live_city.js";
 import { CityMap } from "./map/city_map.js";
 import { AXIS_NAMES } from "./when.js";
 
@@ -20,6 +21,8 @@ export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, p
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const label = useRef(/** @type {HTMLElement | null} */ (null));
   const live = place.at === null;
+  // Before the first answer nothing is known of the instant, and nothing is said of it.
+  const isEmpty = counts !== NOTHING && !problem && counts.riders.length + counts.orders.length === 0;
   // The map is made once; what it shows comes by its methods, four times a second at most.
   useEffect(() => {
     const drawn = /** @type {HTMLCanvasElement} */ (canvas.current);
@@ -37,9 +40,11 @@ export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, p
   return html`<div class="map">
     <canvas ref=${canvas} tabindex="0" role="application" aria-label="Map of riders, orders and traffic. Arrow keys move it, plus and minus zoom, 0 shows everything; find one by its id in the field above."></canvas>
     <p class="legend"><span><i class="mark rider"></i>${text.count(counts.riders.length)}${counts.moreRiders ? "+" : ""} riders</span>
+      <span class="more" title="no ping for more than a minute"><i class="mark stale"></i>silent</span>
       <span><i class="mark order"></i>${text.count(counts.orders.length)}${counts.moreOrders ? "+" : ""} open orders</span>
+      <span class="more" title="A square is the restaurant of an order, a ring its customer. The line between is dashed until the order is picked up."><i class="mark customer"></i>their customers</span>
       <span class=${live ? "cells" : "cells hidden"}>traffic: <i class="mark free"></i>free <i class="mark slow"></i>slow <i class="mark jam"></i>jam <i class="mark unknown"></i>unknown</span></p>
-    ${!live && html`<p class="past" role="status">${place.axis === "position" ? html`position ${text.count(place.at)}, ` : ""}${text.day(shownMs)} ${text.clock(shownMs)}, ${AXIS_NAMES[place.axis]}${problem && html`<span class="problem">${problem}</span>`}</p>`}
+    ${!live && html`<p class="past" role="status">${place.axis === "position" ? html`position ${text.count(place.at)}, ` : ""}${text.day(shownMs)} ${text.clock(shownMs)}, ${AXIS_NAMES[place.axis]}${isEmpty && html`<span class="problem">no rider and no open order is known of this instant</span>`}${problem && html`<span class="problem">${problem}</span>`}</p>`}
     ${tiles.attribution && html`<p class="attribution">${text.visible(tiles.attribution)}</p>`}
     ${tiles.problem && html`<p class="attribution problem" role="status">${text.visible(tiles.problem)}</p>`}
     <p id="hover" ref=${label} aria-hidden="true"></p>

@@ -5,6 +5,8 @@ import { request } from "./api.js";
 import { useDropDown } from "./drop_down.js";
 import * as text from "./format.js";
 import { useEvery } from "./hooks.js";
+import { linkWords } from "./live_stream.js";
+import { STAGE_WORDS } from "./stage_words.js";
 
 const PIPELINE_MS = 2000;
 /** A measurement that is older says nothing about now: the server measures once a second. */
@@ -56,8 +58,9 @@ export function stripState(pipeline, problem, oldMs, measuredMs) {
   return ["well", "the pipeline is well"];
 }
 
-/** @param {{pipeline: any, rates: Map<string, number>, problem: string, measuredMs: number, link: import("./live_stream.js").Link}} props */
-export function Strip({ pipeline, rates, problem, measuredMs, link }) {
+/** @param {{pipeline: any, rates: Map<string, number>, problem: string, measuredMs: number, link: import("./live_stream.js").Link,
+ *   pastMs: number | null}} props `pastMs`: the instant that the map shows, null for now */
+export function Strip({ pipeline, rates, problem, measuredMs, link, pastMs }) {
   const [, setTurn] = useState(0);
   const { box, onKeyDown } = useDropDown();
   // Also while nothing is answered the words must change: what was measured grows old.
@@ -67,14 +70,14 @@ export function Strip({ pipeline, rates, problem, measuredMs, link }) {
   return html`<section class="strip" aria-label="Pipeline">
     <details class=${state} ref=${box} onKeyDown=${onKeyDown}>
       <summary><span class="dot" aria-hidden="true"></span><b role="status">${words}</b>
-        ${pipeline && html`<span class="quiet">position ${text.count(pipeline.head)}</span> <span class="quiet">${text.rate(rates.get("log") ?? 0)}</span>`}
-        <span class=${`link-state ${link.kind}`}>${link.words}</span></summary>
+        ${pipeline && html`<span class="quiet measured" title="number of the newest event in the log">position ${text.count(pipeline.head)}</span> <span class="quiet measured" title="events that are recorded a second">${text.rate(rates.get("log") ?? 0)}</span>`}
+        <span class=${`link-state ${pastMs !== null && link.kind === "live" ? "past-shown" : link.kind}`}>${linkWords(link, pastMs)}</span></summary>
       <div class="stages-list" tabindex="0" role="region" aria-label="Stages of the pipeline"><p class="stages-head" aria-hidden="true">
         <span>stage</span><span>up to position</span><span>events/s</span><span>oldest waits</span><span class="state">state</span></p>
       <ul>${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
         <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
-          <b>${stage.stage}</b>
-          <span title="the log is folded up to this position">${stage.position === null ? "–" : text.count(stage.position)}</span>
+          <b title=${STAGE_WORDS[stage.stage]}>${stage.stage}</b>
+          <span title="events of the log up to this one are processed">${stage.position === null ? "–" : text.count(stage.position)}</span>
           <span title="events a second">${text.rate(rates.get(stage.stage) ?? 0)}</span>
           <span title="how long the oldest event waits">${stage.lag_seconds === null ? "" : text.age(stage.lag_seconds)}</span>
           <span class="state">${stage.state}</span>

@@ -3,7 +3,7 @@
 import { html, useEffect } from "./vendor/htm-preact.js";
 import * as text from "./format.js";
 import { GoTo } from "./go_to.js";
-import { AXES, AXIS_NAMES, convert, played, RATES, SPANS_MIN } from "./when.js";
+import { AXES, AXIS_MEANINGS, AXIS_NAMES, convert, played, RATES, SPANS_MIN } from "./when.js";
 
 /** @typedef {import("./when.js").Place} Place */
 
@@ -41,7 +41,7 @@ export function TimeBar({ place, shown, head, rate, playing, span, onPlace, onNo
     <output class="instant">${label}</output>
     <${GoTo} live=${live} ms=${shown.ms} axis=${place.axis} onPlace=${onPlace} />
     <button class=${live ? "now on" : "now"} aria-pressed=${live} onClick=${onNow}>Now</button>
-    <select aria-label="Axis" value=${place.axis} onChange=${(/** @type {any} */ event) => onPlace(convert(place, event.target.value, shown, head))}>
+    <select aria-label="Axis" title=${AXIS_MEANINGS[place.axis]} value=${place.axis} onChange=${(/** @type {any} */ event) => onPlace(convert(place, event.target.value, shown, head))}>
       ${AXES.map((axis) => html`<option value=${axis} key=${axis}>${AXIS_NAMES[axis]}</option>`)}
     </select>
     <select class="span" aria-label="Length of the slider" value=${span} onChange=${(/** @type {any} */ event) => onSpan(Number(event.target.value))}>

@@ -3,6 +3,12 @@
 export const AXES = ["event", "known", "position"];
 /** @type {Record<string, string>} */
 export const AXIS_NAMES = { event: "as it happened", known: "as known then", position: "by position" };
+/** What an axis means, with the field's own term. @type {Record<string, string>} */
+export const AXIS_MEANINGS = {
+  event: "what had happened by then, also if it was reported later (valid time)",
+  known: "what this server had recorded by then (transaction time)",
+  position: "what the log had up to one event, by its number",
+};
 export const RATES = [1, 2, 5, 10, 20];
 export const SPANS_MIN = [10, 60, 360, 1440];
 /** What a replay by position counts as one event, at ×1. */

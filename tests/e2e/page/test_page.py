@@ -153,11 +153,15 @@ def test_an_order_shows_its_stages_and_its_eta_against_the_promise(chrome: Brows
         until(page, "() => window.ridelogMap.orders.length > 0")
         find(page, order_id)
         expect(page.locator(".stages li")).to_have_count(2)
-        expect(page.locator(".panel")).to_contain_text("carried by courier")
+        expect(page.locator(".panel")).to_contain_text("assigned to courier")
         expect(page.locator(".fact", has_text="hand-over")).to_contain_text("in ")
+        sure = page.locator(".fact", has_text="90 % certain by")
+        expect(sure).to_contain_text(re.compile(r"\d\d:\d\d:\d\d"))
+        expect(sure).to_have_attribute("title", re.compile("^P90: nine of ten"))
         expect(page.locator(".panel .uplot canvas")).to_be_visible()
         assert city.http.post(f"{path}/pickup", json={}).status_code == 200
         expect(page.locator(".stages li")).to_have_count(3)
+        expect(page.locator(".panel")).to_contain_text("carried by courier")
         page.get_by_role("button", name="courier").click()
         expect(page.locator(".panel h2 bdi")).to_have_text("courier")
 

@@ -101,7 +101,7 @@ def test_an_id_is_text_in_every_view_on_the_way(chrome: Browser, city: Ridelog, 
         is_text(page)
         page.locator(".lineage bdi").first.click()
         expect(heading).to_have_text(name)
-        page.get_by_role("button", name="what it is paid").click()
+        page.get_by_role("button", name="what the rider is paid").click()
         expect(page.locator(".panel.wide h2 bdi")).to_have_text(name)
         is_text(page)
         page.goto(f"{url_of(city)}/?order={quote(order_id, safe='')}")

@@ -75,7 +75,7 @@ def test_an_order_that_is_over_and_a_rider_off_the_map_are_found_by_their_whole_
         field.fill("never sent a ping")
         offered.filter(has_text=re.compile("rider$")).click()
         expect(page).to_have_url(re.compile(r"\?rider=never"))
-        expect(page.locator(".panel .problem")).to_contain_text("No ping of a rider with this id has been folded")
+        expect(page.locator(".panel .problem")).to_contain_text("No ping of a rider with this id is known")
         expect(page.locator(".panel .uplot")).to_have_count(0)
         find(page, "finisher")
         expect(page.locator(".panel h2 bdi")).to_have_text("finisher")

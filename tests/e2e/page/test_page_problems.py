@@ -51,7 +51,7 @@ def test_a_parked_key_is_listed_with_its_reason_and_goes_on_after_a_retry(chrome
         expect(page.locator(".said")).to_contain_text("still held back")
         poison.cure()
         retry.click()
-        expect(page.locator(".said")).to_contain_text("it goes on, 2 events folded")
+        expect(page.locator(".said")).to_contain_text("it goes on, 2 events processed")
         expect(retry).to_have_count(0)
         assert parked_speed(city) == []
         assert page.evaluate("document.querySelectorAll('.panel bdi b').length") == 0

@@ -26,6 +26,6 @@ test("a generation is served, kept, of other code, or equal to the served one", 
   const one = { served: false, ours: true, state: "ready", compared_with: 1, differences: 0 };
   assert.equal(stateOf(one), "ready, equal to 1");
   assert.equal(stateOf({ ...one, served: true, state: "following" }), "served");
-  assert.equal(stateOf({ ...one, state: "following", ours: false, differences: null }), "kept up to date, of other code");
+  assert.equal(stateOf({ ...one, state: "following", ours: false, differences: null }), "kept up to date, computed by other code");
   assert.equal(stateOf({ ...one, state: "compared", differences: 3 }), "compared");
 });

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.http.web_page import LOADED_LATER, version, web_files
+from projections.catalogue import PROJECTIONS
 from tests.support.web.node_tools import ROOT, TOOLS
 from tests.support.web.vendor import libraries, sha256_of
 
@@ -97,6 +98,12 @@ def test_the_page_names_every_module_so_that_all_are_loaded_at_once() -> None:
 def test_every_module_of_the_page_has_one_reason_to_change() -> None:
     lines = {name: file.body.count(b"\n") for name, file in web_files().items() if not name.startswith("vendor/")}
     assert {name: count for name, count in lines.items() if name.endswith(".js") and count > 250} == {}
+
+
+def test_each_stage_of_the_pipeline_has_words_on_the_page() -> None:
+    """A projection without them would be a name that only its makers know."""
+    text = web_files()["stage_words.js"].body.decode().split("VERDICT_WORDS")[0]
+    assert set(re.findall(r"^  (\w+): \"", text, re.MULTILINE)) == {"log", "tailer", *PROJECTIONS}
 
 
 def test_the_tools_are_pinned_by_hash_and_come_from_no_named_registry() -> None:

@@ -22,13 +22,13 @@ export function answersOnRecord(id, signal) {
 export function Answers({ answers, firsts, more, page }) {
   if (!answers.length) {
     return html`<p class="quiet">${firsts > 0
-      ? "No answer of this order is on record any more: the chart has the first of each leg."
+      ? "No ETA of this order is on record any more: the chart has the first on the way to the restaurant, and the first on the way to the customer."
       : "No ETA of this order is on record."}</p>`;
   }
   const found = jumps(answers, SHOWN_JUMPS, LEAST_JUMP_S);
   const newest = answers.at(-1);
-  return html`<h3>Why did it jump?</h3>
-    <p class="quiet">${more ? `${count(answers.length)}+ answers` : counted(answers.length, "answer")} on record.${" "}
+  return html`<h3>Why did the ETA jump?</h3>
+    <p class="quiet">${more ? `${count(answers.length)}+ ETAs` : counted(answers.length, "ETA")} on record.${" "}
       <button class="link" onClick=${() => page.open("eta", String(newest.id))}>The newest, ${clock(newest.at_ms)}</button></p>
     ${found.length === 0
       ? html`<p class="quiet">None moved the hand-over by ${LEAST_JUMP_S} s or more.</p>`

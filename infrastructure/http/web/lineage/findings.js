@@ -15,7 +15,7 @@ export function EtaView({ data, page }) {
     <h3 class="lineage-title">Why the ETA ${data.moved_seconds === null ? "is what it is" : `moved by ${moved(data.moved_seconds)}`}</h3>
     <dl class="facts">
       <${Line} name="answered (your time)">${text.day(eta.at_ms)} ${text.clock(eta.at_ms)}<//>
-      <${Line} name="hand-over">${text.clock(eta.hand_over_ms)}, 9 of 10 by ${text.clock(eta.at_ms + eta.p90_seconds * 1000)}<//>
+      <${Line} name="hand-over"><span title="P50, the median, and P90">${text.clock(eta.hand_over_ms)}, 90 % certain by ${text.clock(eta.at_ms + eta.p90_seconds * 1000)}</span><//>
       <${Line} name="order"><${KeyButton} stream="Delivery" id=${eta.order_id} page=${page} />, ${text.words(eta.leg)}<//>
       ${eta.because.length > 0 && html`<${Line} name="because">${eta.because.map((/** @type {string} */ code) => html`<span class="badge stale" key=${code}>${text.words(code)}</span> `)}<//>`}
     </dl>
@@ -26,7 +26,7 @@ export function EtaView({ data, page }) {
       ${data.city_changed && html`<li>the city snapshot (traffic, calibration): ${previous.city_snapshot ?? "none"} → ${eta.city_snapshot ?? "none"}</li>`}
       ${data.model_changed && html`<li>the model: ${previous.model} → ${eta.model}</li>`}
     </ul>
-    <table class="compare"><thead><tr><th>feature</th><th class="number">before</th><th class="number">now</th></tr></thead>
+    <table class="compare"><thead><tr><th title="what the model computes the ETA from">input (feature)</th><th class="number">before</th><th class="number">now</th></tr></thead>
       <tbody>${data.changes.map((/** @type {any} */ one) => html`<tr key=${one.feature}><th scope="row">${featureName(one.feature)}</th>
         <td class="number">${featureText(one.feature, one.before)}</td><td class="number">${featureText(one.feature, one.after)}</td></tr>`)}</tbody></table>`}
     <${Section} title="Computed from">

@@ -13,7 +13,7 @@ export const routeOf = (panel, id) => `lineage/${FOLDERS[panel]}/${segment(id)}`
 /** Words of a type such as `LegStarted`; `GpsPing` is a ping. @param {string} type */
 export function eventWords(type) {
   if (type === "GpsPing") return "ping";
-  return type.replaceAll(/(?<!^)([A-Z])/g, " $1").toLowerCase();
+  return type.replaceAll(/(?<!^)([A-Z])/g, " $1").toLowerCase().replace("eta ", "ETA ");
 }
 
 /** How late a ping came. @param {number | null} ms reception less the time as sent */
@@ -28,7 +28,7 @@ const VERDICTS = {
   accepted: "accepted",
   rejected: "rejected",
   too_late: "too late for the window: counted, not used for the speed",
-  not_folded: "not folded: the rider is parked, or the event was discarded",
+  not_folded: "not processed: the rider is held back (parked), or the event was left out (discarded)",
 };
 
 /** What the fold of the speed did with a ping. @param {any} change */

@@ -27,7 +27,7 @@ function lineagePanel(name, title, View) {
 /** @type {Panel[]} */
 export const lineagePanels = [
   lineagePanel("event", "event", EventView),
-  lineagePanel("eta", "answer", EtaView),
+  lineagePanel("eta", "ETA", EtaView),
   lineagePanel("evidence", "alert", AlertView),
   lineagePanel("payout", "payout", PayoutView),
   lineagePanel("command", "command", CommandView),

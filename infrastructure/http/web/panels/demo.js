@@ -42,7 +42,7 @@ function DemoView({ page }) {
       <${Fact} name="lost" value=${html`<span class=${`badge ${books.lost ? "stale" : "fresh"}`}>${text.count(books.lost)}</span>`} title="acknowledged, and not in the log" />
       <${Fact} name="double" value=${html`<span class=${`badge ${books.doubled ? "stale" : "fresh"}`}>${text.count(books.doubled)}</span>`} title="in the log more than once" />
       <${Fact} name="acknowledged" value=${text.count(books.acknowledged)} /><${Fact} name="in the log" value=${text.count(books.recorded)} />
-      <${Fact} name="to be looked for" value=${text.count(books.waiting)} /><${Fact} name="position" value=${text.count(books.position)} />
+      <${Fact} name="not checked yet" value=${text.count(books.waiting)} /><${Fact} name="position" value=${text.count(books.position)} />
     </dl>
     <${Problem} problem=${found.problem} />
     ${problem && html`<p class="problem" role="alert">${problem}</p>`}

@@ -74,7 +74,7 @@ function AlertView({ id, page }) {
     <ul class="problems reasons">${alert.reasons.map((/** @type {any} */ one) => html`<li key=${one.signal}><b>${text.words(one.signal)}</b><p>${one.why}</p><p class="quiet">${one.clears}</p></li>`)}</ul>
     ${alert.place && html`<p class="because">${alert.place.words}</p>`}
     <h3>The window: ${alert.window.length} pings</h3>
-    <div class="scroll" tabindex="0" role="group" aria-label="Pings of the window"><table class="pings"><thead><tr><th>time</th><th class="number">latitude</th><th class="number">longitude</th><th class="number">accuracy</th><th class="number">phone</th><th>mock</th></tr></thead>
+    <div class="scroll" tabindex="0" role="group" aria-label="Pings of the window"><table class="pings"><thead><tr><th>time</th><th class="number">latitude</th><th class="number">longitude</th><th class="number">accuracy</th><th class="number" title="the speed that the phone measured">phone</th><th title="the phone says that an app made this position">mock</th></tr></thead>
       <tbody>${alert.window.map((/** @type {any} */ one) => html`<tr key=${one.event_id}><td>${text.clock(one.event_timestamp_ms)}</td>
         <td class="number">${one.latitude.toFixed(5)}</td><td class="number">${one.longitude.toFixed(5)}</td>
         <td class="number">${one.accuracy_meters === null ? "–" : `${Math.round(one.accuracy_meters)} m`}</td><td class="number">${text.speed(one.speed_mps)}</td>

@@ -1,6 +1,6 @@
 // Shows the panel that is open, moves the focus into it and back, and shows the menu of those that can be opened.
 
-import { html, useEffect, useErrorBoundary, useRef } from "../vendor/htm-preact.js";
+import { html, useEffect, useErrorBoundary, useRef, useState } from "../vendor/htm-preact.js";
 import { useDropDown } from "../drop_down.js";
 import * as text from "../format.js";
 import { PANELS } from "./all.js";
@@ -17,8 +17,11 @@ export function PanelHost({ page, session }) {
   const key = open && `${open.name} ${open.id}`;
   const shown = useRef(key);
   const opener = useRef(/** @type {Element | null} */ (null));
+  // For which panel: another one that is opened shows its body.
+  const [folded, setFolded] = useState(/** @type {string | null} */ (null));
   useEffect(() => {
     if (shown.current === key) return;
+    setFolded(null);
     const before = document.activeElement;
     // On the map the arrow keys go on moving it, and a page that was opened with a panel starts at its top.
     if (!(before instanceof HTMLCanvasElement) && key !== null) {
@@ -31,13 +34,15 @@ export function PanelHost({ page, session }) {
   }, [key]);
   if (!open || !panel) return null;
   const { actions: Actions } = panel;
-  return html`<aside class=${panel.wide ? "panel wide" : "panel"} aria-label=${`${panel.title} ${text.visible(open.id)}`.trim()}>
+  const isFolded = folded === key;
+  return html`<aside class=${`panel${panel.wide ? " wide" : ""}${isFolded ? " folded" : ""}`} aria-label=${`${panel.title} ${text.visible(open.id)}`.trim()}>
     <div class="panel-head">
       <h2 ref=${heading} tabindex="-1">${open.id ? html`<small>${panel.title}</small> <${Id} id=${open.id} />` : panel.title}</h2>
       ${Actions && html`<${Actions} id=${open.id} page=${page} />`}
+      <button class="icon fold" aria-label="Details of the panel" aria-expanded=${!isFolded} aria-controls="panel-body" onClick=${() => setFolded(isFolded ? null : key)}>${isFolded ? "▴" : "▾"}</button>
       <button class="icon" aria-label="Close" onClick=${page.close}>✕</button>
     </div>
-    <${PanelBody} key=${`${session} ${key}`} view=${panel.view} id=${open.id} page=${page} />
+    <div id="panel-body"><${PanelBody} key=${`${session} ${key}`} view=${panel.view} id=${open.id} page=${page} /></div>
   </aside>`;
 }
 

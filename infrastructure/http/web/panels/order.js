@@ -69,20 +69,20 @@ function OrderView({ id, page }) {
   return html`
     <dl class="facts">
       <${Fact} name="status" value=${html`<span class="badge fresh">${then ? text.words(then.status) : isPlaced ? "…" : NOT_YET[place.axis]}</span>`} />
-      <${Fact} name="hand-over" value=${over || !eta.data ? "–" : `in ${text.duration(eta.data.p50_seconds)}`} title="median" />
-      <${Fact} name="9 of 10 by" value=${over || !eta.data ? "–" : text.clock(eta.data.at_ms + eta.data.p90_seconds * 1000)} title="90 % quantile" />
+      <${Fact} name="hand-over" value=${over || !eta.data ? "–" : `in ${text.duration(eta.data.p50_seconds)}`} title="P50, the median: half of such orders are handed over by then" />
+      <${Fact} name="90 % certain by" value=${over || !eta.data ? "–" : text.clock(eta.data.at_ms + eta.data.p90_seconds * 1000)} title="P90: nine of ten such orders are handed over by then" />
       <${Fact} name="promised" value=${found.promised_seconds === null ? "–" : text.clock(found.placed_at_ms + found.promised_seconds * 1000)} />
     </dl>
     ${past.problem && isPlaced && html`<${Problem} problem=${past.problem} />`}
     ${eta.problem && !over && html`<${Problem} problem=${eta.problem} />`}
     ${!over && eta.data?.because.length > 0 && html`<p class="because">because ${eta.data.because.map((/** @type {string} */ code) => html`<span class="badge stale" key=${code}>${text.words(code)}</span> `)}</p>`}
-    ${(then?.rider_id ?? null) !== null && html`<p>carried by <button class="link" onClick=${() => page.find("rider", then.rider_id)}><${Id} id=${then.rider_id} /></button></p>`}
-    <h3>Minutes from order to hand-over, as foreseen</h3>
-    <${Chart} label="The ETA along the order's life, P50 to P90" data=${data} unit="min" theme=${theme} lines=${lines} band=${[2, 1]}
+    ${(then?.rider_id ?? null) !== null && html`<p>${then.status === "assigned" ? "assigned to" : "carried by"} <button class="link" onClick=${() => page.find("rider", then.rider_id)}><${Id} id=${then.rider_id} /></button></p>`}
+    <h3>ETA: minutes from order to hand-over</h3>
+    <${Chart} label="The ETA along the order's life: the likely one (P50), and the one that is 90 % certain (P90)" data=${data} unit="min" theme=${theme} lines=${lines} band=${[2, 1]}
       marker=${live ? null : atMs / 1000}
       series=${[
-        { label: "P50", colour: "accent", points: data[0].length < 12 },
-        { label: "P90", colour: "accent", width: 1, points: data[0].length < 12 },
+        { label: "likely (P50)", colour: "accent", points: data[0].length < 12 },
+        { label: "90 % certain (P90)", colour: "accent", width: 1, points: data[0].length < 12 },
       ]} />
     ${record.data && events.data && html`<${Answers} answers=${recorded} firsts=${firsts.length} more=${record.data.more} page=${page} />`}
     <h3>Stages${otherZone && html` <small>your time (${zone})</small>`}</h3>

@@ -4,11 +4,12 @@ import { html, useState } from "../vendor/htm-preact.js";
 import { request, segment, send } from "../api.js";
 import * as text from "../format.js";
 import { useReading } from "../hooks.js";
+import { VERDICT_WORDS } from "../stage_words.js";
 import { Id, Problem } from "./parts.js";
 
 /** What a retry did, in words. @param {{generation: number, verdict: string, events: number, reason: string | null}} one */
 export function retried(one) {
-  const folded = `${text.count(one.events)} ${one.events === 1 ? "event" : "events"} folded`;
+  const folded = `${text.count(one.events)} ${one.events === 1 ? "event" : "events"} processed`;
   if (one.verdict === "unparked") return `generation ${one.generation}: it goes on, ${folded}`;
   return `generation ${one.generation}: ${one.verdict === "part" ? `${folded}, then ` : "still "}held back: ${text.visible(one.reason ?? "")}`;
 }
@@ -19,7 +20,7 @@ function Needing({ page }) {
   const projections = useReading("projections", true, (signal) => request("projections", { signal }));
   const stages = (pipeline.data?.stages ?? []).filter((/** @type {any} */ one) => one.advice);
   const tasks = (projections.data?.items ?? []).filter((/** @type {any} */ one) => one.task?.state === "failed");
-  return html`<h3>Stages and tasks</h3>
+  return html`<h3>Stages of the pipeline, and tasks of projections</h3>
     ${pipeline.data?.demo && html`<p><button onClick=${() => page.open("demo")}>Break the demo …</button></p>`}
     <${Problem} problem=${pipeline.problem} />
     <ul class="problems">${stages.map((/** @type {any} */ one) => html`<li key=${one.stage} class="bad"><b>${one.stage}</b> ${one.state} <span class="advice">${one.advice}</span></li>`)}
@@ -50,7 +51,7 @@ function Parked({ page }) {
     setTurn((/** @type {number} */ old) => old + 1);
   };
   return html`<h3>Parked keys${shown && html` <small>${text.count(shown.total)}</small>`}</h3>
-    <p class="quiet">Each is held back at one event that cannot be folded; its state from before that is served, and all other keys go on. Repair the cause, then retry.</p>
+    <p class="quiet">A parked key is a rider or an order that is held back at one event that cannot be processed. What was known of it before that is served, and all others go on. Repair the cause, then retry.</p>
     <div role="status">${said.map((line) => html`<p key=${line} class="said">${line}</p>`)}</div>
     <${Problem} problem=${found.problem} />
     <ul class="problems">${(shown?.items ?? []).map((/** @type {any} */ one) => html`
@@ -60,7 +61,7 @@ function Parked({ page }) {
           <span class="advice">${text.words(one.kind)}: <bdi>${text.visible(one.reason)}</bdi></span></p>
         ${one.retriable
           ? html`<button disabled=${busy} onClick=${() => retry(one)}>Retry<span class="visually-hidden"> ${text.visible(one.key)} of ${one.projection}</span></button>`
-          : html`<small>folded by other code: retry with that</small>`}
+          : html`<small>computed by other code: retry with that</small>`}
       </li>`)}
       ${shown?.total === 0 && html`<li class="quiet">no key is parked</li>`}
       ${shown && shown.total > shown.items.length && html`<li class="quiet">and ${text.count(shown.total - shown.items.length)} more: <code>parked list</code> shows all</li>`}
@@ -69,10 +70,11 @@ function Parked({ page }) {
 
 function Verdicts() {
   const found = useReading("verdicts", true, (signal) => request("verdicts", { signal }));
-  return html`<h3>Verdicts on the answers</h3>
+  return html`<h3>Verdicts: whether answers are right</h3>
     <${Problem} problem=${found.problem} />
     <ul class="problems verdicts">${(found.data?.items ?? []).map((/** @type {any} */ one) => html`
-      <li key=${one.verdict} class=${one.advice ? "bad" : ""}><b>${one.verdict}</b> ${one.state} ${one.advice && html`<span class="advice">${one.advice}</span>`}</li>`)}
+      <li key=${one.verdict} class=${one.advice ? "bad" : ""}><b>${one.verdict}</b> <small>${VERDICT_WORDS[one.verdict]}</small>
+        <p>${one.state} ${one.advice && html`<span class="advice">${one.advice}</span>`}</p></li>`)}
     </ul>`;
 }
 

@@ -14,7 +14,7 @@ export const leftOf = (task) => (task.seconds_left === null ? "" : `, ${duration
 /** @param {{served: boolean, ours: boolean, state: string, compared_with: number | null, differences: number | null}} one */
 export function stateOf(one) {
   const parts = [one.served ? "served" : one.state === "following" ? "kept up to date" : one.state];
-  if (!one.ours) parts.push("of other code");
+  if (!one.ours) parts.push("computed by other code");
   if (!one.served && one.differences === 0) parts.push(`equal to ${one.compared_with}`);
   return parts.join(", ");
 }

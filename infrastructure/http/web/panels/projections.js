@@ -6,6 +6,7 @@ import * as text from "../format.js";
 import { useReading } from "../hooks.js";
 import { useAskTwice } from "./ask_twice.js";
 import { Id, Problem } from "./parts.js";
+import { STAGE_WORDS } from "../stage_words.js";
 import { canStop, leftOf, shareOf, stateOf } from "./projection_text.js";
 
 /** @param {{task: any, onCancel: () => void}} props */
@@ -14,7 +15,7 @@ function Task({ task, onCancel }) {
   return html`<div class=${`task ${task.state}`} role="status">
     <b>${task.kind} ${task.state}</b> <span>${task.detail}</span>
     ${open && task.events_total > 0 && html`
-      <progress max="1" value=${shareOf(task)} aria-label=${`events folded for ${task.kind}`}></progress>
+      <progress max="1" value=${shareOf(task)} aria-label=${`events processed for ${task.kind}`}></progress>
       <span class="quiet">${text.count(task.events_done)} of ${text.count(task.events_total)} events, ${text.rate(task.events_per_s)}${leftOf(task)}</span>`}
     ${canStop(task) && html` <button class="link" onClick=${onCancel}>Stop it</button>`}
     ${task.notes.length > 0 && html`<details><summary>${task.notes.length} lines of its process</summary>
@@ -43,7 +44,7 @@ function questions(name, one, served) {
       first: html`<p>Generation ${number} equals the served one. ${kept}</p>` },
     accept: { title: `Switch ${name} in spite of differences`, yes: "Switch", verb: "switch", body: { generation: number, digest: one.digest },
       second: `${moves} ${text.count(one.differences)} keys or rows will read differently.`,
-      first: html`<p>Generation ${number} differs from the served one. Switch only if the new fold is meant to make these differences, or if <code>verify-parity ${name}</code> has shown that the served one is damaged.</p><${Differences} one=${one} />` },
+      first: html`<p>Generation ${number} differs from the served one. Switch only if the new code is meant to make these differences, or if <code>verify-parity ${name}</code> has shown that the served one is damaged.</p><${Differences} one=${one} />` },
     "roll-back": { title: `Roll ${name} back`, yes: "Roll back", second: moves, verb: "roll-back", body: { generation: number },
       first: html`<p>Generation ${number} was served before and is kept up to date. ${kept}</p>` },
     drop: { title: `Drop generation ${number} of ${name}`, yes: "Drop", verb: "drop", body: { generation: number },
@@ -62,10 +63,10 @@ function Projection({ item, command }) {
   const path = `projections/${name}`;
   const busy = task !== null && task.ended_at_ms === null;
   return html`<section class="projection" aria-label=${name}>
-    <h3>${name} <small>${item.stream}</small></h3>
+    <h3>${name} <small>${STAGE_WORDS[name] ? `${STAGE_WORDS[name]}, ` : ""}from events of ${item.stream === "Delivery" ? "orders" : `${item.stream.toLowerCase()}s`}</small></h3>
     ${task && html`<${Task} task=${task} onCancel=${() => command.act(() => send(`${path}/cancel`, { task: task.task }))} />`}
     <ul class="generations">${generations.map((/** @type {any} */ one) => html`<li key=${one.generation} class=${one.served ? "served" : ""}>
-      <b>generation ${one.generation}</b> <span class=${`badge ${one.served ? "fresh" : ""}`}>${stateOf(one)}</span> <small>fold version ${one.fold_version}</small>
+      <b>generation ${one.generation}</b> <span class=${`badge ${one.served ? "fresh" : ""}`} title="served: answers come from this one">${stateOf(one)}</span> <small title="fold version: the version of the code that computes this projection from the events">code version ${one.fold_version}</small>
       ${one.actions.map((/** @type {keyof ReturnType<typeof questions>} */ action) => {
         const { verb, body, ...asked } = questions(name, one, served)[action];
         return html` <button key=${action} disabled=${busy} onClick=${() => command.ask({ ...asked, act: () => send(`${path}/${verb}`, body) })}>${BUTTONS[action]}</button>`;
@@ -85,7 +86,7 @@ function ProjectionsView({ page }) {
   const [last, setLast] = useState(/** @type {any} */ (null));
   if (found.data && found.data !== last) setLast(found.data);
   const items = (found.data ?? last)?.items ?? [];
-  return html`<p class="quiet">A rebuild fills a new generation from the log beside the served one, and compares the two. Reads go on; nothing is switched before you ask for it.</p>
+  return html`<p class="quiet">A projection (read model) is what answers are read from: it is computed from the events of the log. A rebuild computes it from all events as a new generation beside the served one, and compares the two. Answers go on; nothing is switched before you ask for it.</p>
     ${command.view}<${Problem} problem=${found.problem} />
     ${items.map((/** @type {any} */ item) => html`<${Projection} key=${item.projection} item=${item} command=${command} />`)}`;
 }

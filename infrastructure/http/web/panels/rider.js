@@ -15,7 +15,12 @@ import { speedSeries } from "./speed_series.js";
 /** @typedef {import("./registry.js").PageContext} PageContext */
 
 const TRACK_EVENTS = 300;
-const UNKNOWN = "No ping of a rider with this id has been folded. Check the id; the strip on top says whether the pipeline is late.";
+const UNKNOWN = "No ping of a rider with this id is known. Check the id; the strip on top says whether the pipeline is late.";
+/** @type {Record<string, string>} */
+const UNKNOWN_THEN = {
+  event: "This rider had sent no ping by then.", known: "No ping of this rider had been recorded by then.",
+  position: "No ping of this rider has been recorded up to this position.",
+};
 /** Above the track and below the riders: a rider on its own track is what a click means. */
 const POINTS_HEIGHT = 45;
 
@@ -54,15 +59,15 @@ function RiderView({ id, page }) {
   // its ping, so that the one that has the focus does not become another.
   const keyOf = (/** @type {any} */ ping, /** @type {number} */ row) => (live ? ping.event_id : row);
   // An empty chart would say that it is a rider, and "as of then" is no word for now.
-  if (live && !rider && window_.problem?.status === 404) return html`<p class="problem" role="status">${UNKNOWN}</p>`;
+  if (!rider && window_.problem?.status === 404) return html`<p class="problem" role="status">${live ? UNKNOWN : UNKNOWN_THEN[place.axis]}</p>`;
   return html`
     <${Problem} problem=${window_.problem} />
     ${rider && html`
       <dl class="facts">
-        <${Fact} name="speed" value=${text.speed(rider.speed_mps)} title="robust estimate of the ten latest pings" />
+        <${Fact} name="speed" value=${text.speed(rider.speed_mps)} title="estimated from the ten latest pings, without outliers" />
         <${Fact} name="path speed" value=${text.speed(rider.path_speed_mps)} title="length of the path over its time" />
         <${Fact} name="last ping" value=${rider.age_ms === null ? "–" : `${text.age(rider.age_ms / 1000)} ${live ? "ago" : "before"}`} />
-        <${Fact} name="status" value=${html`<span class=${`badge ${rider.status}`}>${rider.status}</span>`} />
+        <${Fact} name="status" value=${html`<span class=${`badge ${rider.status}`} title="how old the last ping is: fresh, stale, or expired">${rider.status}</span>`} />
         <${Fact} name="its events" value=${text.count(rider.version)} title="version: how many events this rider has" />
         <${Fact} name="log position" value=${text.count(rider.position)} title="of the last event of this rider that is in its speed" />
         <${RiderPlace} id=${id} page=${page} />
@@ -76,9 +81,9 @@ function RiderView({ id, page }) {
         { label: "path", colour: "muted", width: 1.25, dash: [4, 4] },
         { label: "phone", colour: "order", width: 1 },
       ]} />
-    <h3>The window: ${pings.length} pings</h3>
+    <h3>The latest ${pings.length} pings, which make the speed (its window)</h3>
     <div class="scroll"><table class="pings window">
-      <thead><tr><th>time</th><th class="number">accuracy</th><th class="number">phone</th><th>weight</th></tr></thead>
+      <thead><tr><th>time</th><th class="number">accuracy</th><th class="number" title="the speed that the phone measured">phone</th><th title="how much a ping counts for the speed, from 0 to 1">weight</th></tr></thead>
       <tbody>${pings.map((/** @type {any} */ ping, /** @type {number} */ row) => html`
         <tr key=${keyOf(ping, row)} class=${ping.rejected ? "rejected" : ""}>
           <td>${positions.has(pingKey(ping))
@@ -95,7 +100,7 @@ function RiderView({ id, page }) {
     </table></div>
     ${came}
     <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a>,
-      ${" "}<button class="link" onClick=${() => page.open("statement", id)}>what it is paid</button></p>`;
+      ${" "}<button class="link" onClick=${() => page.open("statement", id)}>what the rider is paid</button></p>`;
 }
 
 const windowKey = (/** @type {string} */ id, /** @type {string} */ at) => `w ${id} ${at}`;

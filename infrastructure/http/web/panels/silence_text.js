@@ -28,7 +28,7 @@ export function silenceOf({ ageMs, waiting, more, last, others, position, advice
     return {
       cause: "pipeline",
       title: "The pipeline is late",
-      detail: `${pings} recorded, and not in its speed yet, which has everything up to position ${count(position)}.${advice ? ` ${advice}` : ""}`,
+      detail: `${pings} recorded, and not in its speed yet, which has all events up to position ${count(position)}.${advice ? ` ${advice}` : ""}`,
     };
   }
   if (ageMs === null || ageMs < QUIET_MS) return null;

@@ -31,7 +31,7 @@ function StatementView({ id, page }) {
           <b>${major(item.amount_minor, one.minor_digits)} ${one.currency}</b> ${itemWords(item)}
           ${item.events?.count > 0 && html`<small>, from ${text.count(item.events.count)} events, the first <code>${text.visible(String(item.events.first))}</code></small>`}</li>`)}</ul></details></li>`)}
       </ul></section>`)}
-    <p class="evidence">From the log alone: <code>python app.py statement … --verify</code>; folded up to position ${text.count(found.data?.position)}</p>`;
+    <p class="evidence">From the log alone: <code>python app.py statement … --verify</code>; it has the events up to position ${text.count(found.data?.position)}</p>`;
 }
 
 /** @type {import("./registry.js").Panel} */
