@@ -18,6 +18,7 @@ from infrastructure.event_store.log_head import LogHeadRow, lock_head, read_head
 from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.event_store.queries import LOGGED_COLUMNS, logged_events
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.postgres.single_reads import SingleReads
 from infrastructure.timestamps import now_ms, storable_ms
 from projections.core.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
@@ -108,10 +109,11 @@ def _recorded_ms(connection: Connection, position: int) -> int:
 
 
 _SENT_BY = "event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
-_LAST = text("SELECT version, position FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1")
+LAST = "SELECT version, position FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1"
+_LAST = text(LAST)
 # Position grows with version, so a binary search is enough; a filter would read every later event. A version that is
 # not there was detached, and is therefore before the position.
-_LAST_VERSION_BY = text(
+LAST_VERSION_BY = (
     "WITH RECURSIVE s(lo, hi) AS ("
     "  SELECT CAST(0 AS bigint), CAST(:version AS bigint)"
     "  UNION ALL"
@@ -122,6 +124,7 @@ _LAST_VERSION_BY = text(
     "  WHERE s.lo < s.hi"
     ") SELECT lo FROM s WHERE lo = hi"
 )
+_LAST_VERSION_BY = text(LAST_VERSION_BY)
 _KEY = "FROM events WHERE aggregate_id = %s AND version > %s AND version <= %s"
 _SHARD = "FROM events WHERE stream = %s AND shard = %s AND seq > %s AND seq <= %s"
 
@@ -129,15 +132,21 @@ _SHARD = "FROM events WHERE stream = %s AND shard = %s AND seq > %s AND seq <= %
 class PostgresArchive(PostgresLog):
     """The log as an archive. Every method raises PortUnavailable if Postgres is unavailable."""
 
-    def __init__(self, engine: Engine, now_ms: Callable[[], int] = now_ms) -> None:
+    def __init__(self, engine: Engine, now_ms: Callable[[], int] = now_ms, reads: SingleReads | None = None) -> None:
         super().__init__(engine)
         self._now_ms = now_ms
-        # Each read is one statement: a transaction around it would be two more round trips, and a replay has ten reads.
-        self._single_reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._single_reads = SingleReads(engine) if reads is None else reads
 
     def horizon(self, as_of: AsOf) -> Horizon:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             return resolve(connection, as_of, self._now_ms)
+
+    def horizon_on(self, connection: Connection, as_of: AsOf) -> Horizon:
+        """``horizon``, where it can be read on the connection of the reads that follow.
+
+        An instant of the axis known is made final in a transaction of its own, which holds the log's lock.
+        """
+        return self.horizon(as_of) if as_of.axis == "known" else resolve(connection, as_of, self._now_ms)
 
     def last_version(self, stream: str, key: str, position: int) -> int:
         values = {"aggregate": aggregate_id(stream, key), "position": position}

@@ -16,7 +16,6 @@ from infrastructure.http.hot_route import ReadyAnswer
 from infrastructure.http.paging import whole_number
 from infrastructure.http.time_travel import At, AtPosition, OnAxis, as_of, read_past
 from infrastructure.redis.state_reader import FoundState, ReadModelUnavailable, StateReader
-from infrastructure.replay.past_reads import PastKeys
 from infrastructure.replay.rider_places import RiderPlaces
 from infrastructure.replay.rider_tracks import MAX_TRACK_EVENTS, RiderTracks
 from infrastructure.timestamps import now_ms
@@ -48,7 +47,6 @@ class RiderViews(NamedTuple):
     """What the routes read from."""
 
     speeds: StateReader
-    past: PastKeys[SpeedState]
     places: RiderPlaces
     tracks: RiderTracks
     limits: ViewLimits
@@ -109,7 +107,7 @@ def _window(views: RiderViews) -> HTTPRouteHandler:
         if when is None:
             state, at_ms = await _live(views.speeds, rider_id), now_ms()
         else:
-            past = await read_past(when, partial(views.past.at, rider_id, when))
+            past = await read_past(when, partial(views.tracks.state, rider_id, when))
             state, at_ms = None if past.found is None else past.found.state, past.horizon.at_ms
         if state is None:
             raise ApiError(404, "unknown_rider", "no event of this rider counts as of then")

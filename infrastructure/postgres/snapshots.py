@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, select, text
@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select, text
 from domain.identifiers import aggregate_id
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.schema import checkpoints as table
+from infrastructure.postgres.single_reads import SingleReads
 from infrastructure.timestamps import storable_ms
 from projections.core.projection import Projection
 from projections.core.snapshots import (
@@ -48,13 +49,14 @@ _SAVE = text(
 )
 # Adjacent ranges of one kind are returned by their ends only, so the result does not grow with the stream. Ordered by
 # position, which grows with version and is in the primary key.
-_DECIDED = text(
-    "WITH instant AS (SELECT timestamptz 'epoch' + :ms * interval '1 millisecond' AS t),"
+DECIDED = (
+    "WITH instant AS (SELECT timestamptz 'epoch' + :ms * interval '1 millisecond' AS t,"
+    "  timestamptz 'epoch' + :after_ms * interval '1 millisecond' AS t_after),"
     " decided AS (SELECT c.version, c.position, c.latest <= t AS happened FROM checkpoints c, instant"
     "  WHERE c.projection = :projection AND c.fold_digest = :digest AND c.aggregate_id = :aggregate"
     # A snapshot with another interval says nothing about the versions before its own range.
     "  AND c.every = :every AND c.version % :every = 0 AND c.position <= :position"
-    "  AND (c.latest <= t OR c.earliest > t)),"
+    "  AND (c.latest <= t OR c.earliest > t_after)),"
     " joined AS (SELECT version, position, happened,"
     "  (lag(version) OVER w = version - :every AND lag(happened) OVER w = happened) IS TRUE AS to_last,"
     "  (lead(version) OVER w = version + :every AND lead(happened) OVER w = happened) IS TRUE AS to_next"
@@ -87,10 +89,15 @@ class PostgresStateSnapshots:
     ``every``: versions from one snapshot to the next; snapshots are at its multiples.
     """
 
-    def __init__(self, engine: Engine, projection: Projection[Any], every: int = SNAPSHOT_INTERVAL) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        projection: Projection[Any],
+        every: int = SNAPSHOT_INTERVAL,
+        reads: SingleReads | None = None,
+    ) -> None:
         self._engine = engine
-        # As in the archive, a replay of a key reads one statement at a time.
-        self._single_reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._single_reads = SingleReads(engine) if reads is None else reads
         self._stream = projection.stream
         self._of = {"projection": projection.name, "digest": fold_digest(projection)}
         self._mine = (c.projection == projection.name) & (c.fold_digest == self._of["digest"])
@@ -127,16 +134,24 @@ class PostgresStateSnapshots:
             rows = connection.execute(_STARTS, values).all()
         return [ReplayStart(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
-        values = {
+    def decided(self, key: str, position: int, sent_by_ms: int, sent_after_ms: int | None = None) -> list[EventRange]:
+        values = self._decided_values(key, position, sent_by_ms, sent_after_ms)
+        with unavailable_as_port_error(), self._single_reads.connect() as connection:
+            return self._ranges(connection.execute(_DECIDED, values).all())
+
+    def _decided_values(
+        self, key: str, position: int | None, sent_by_ms: int, sent_after_ms: int | None
+    ) -> dict[str, Any]:
+        return {
             **self._of,
             "aggregate": aggregate_id(self._stream, key),
             "every": self._every,
             "position": position,
             "ms": storable_ms(sent_by_ms),
+            "after_ms": storable_ms(sent_by_ms if sent_after_ms is None else sent_after_ms),
         }
-        with unavailable_as_port_error(), self._single_reads.connect() as connection:
-            rows = connection.execute(_DECIDED, values).all()
+
+    def _ranges(self, rows: Iterable[Sequence[Any]]) -> list[EventRange]:
         found: list[EventRange] = []
         for version, place, happened, to_last, to_next in rows:
             if not to_last:
@@ -154,6 +169,7 @@ class PostgresStateSnapshots:
         return None if row is None else StoredSnapshot(row[0], row[1], bytes(row[2]), row[3])
 
 
+_DECIDED = text(DECIDED)
 _STORED = select(c.version, c.position, c.state, c.verified)
 
 

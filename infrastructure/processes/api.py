@@ -80,7 +80,7 @@ from infrastructure.replay.past_reads import PastKeys, PastRows, RowReplay
 from infrastructure.replay.ping_changes import PingChanges
 from infrastructure.replay.remembered import Remembered
 from infrastructure.replay.rider_places import RiderPlaces
-from infrastructure.replay.rider_tracks import MAX_AGE_S, MAX_RECORDS, RiderTracks
+from infrastructure.replay.rider_tracks import MAX_RECORDS, RiderTracks
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import MonitoredRelay, PipelineMonitor
@@ -90,6 +90,7 @@ from projections.digest.digest import view_digest
 from projections.locations import LOCATIONS
 from projections.orders import ORDERS
 from projections.outcomes import OUTCOMES
+from projections.replay.remembered_parts import MAX_AGE_S
 from projections.speed import SPEED
 from read_models.view import ViewLimits
 
@@ -234,7 +235,6 @@ def _rider_views(backends: Backends, speeds: StateReader) -> RiderViews:
     decode_again = Remembered(decode, max_entries=MAX_RECORDS, max_age_s=MAX_AGE_S)
     return RiderViews(
         speeds,
-        PastKeys(reader, SPEED, decode_again, settings.replay_http_events),
         RiderPlaces(reader, decode),
         RiderTracks(reader, decode_again, settings.replay_http_events),
         ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms),

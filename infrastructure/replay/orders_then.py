@@ -76,9 +76,9 @@ class OrdersThen:
 
     def at(self, as_of: AsOf) -> OrdersThenFound:
         """The orders that were placed and not over. Raises Unresolvable, PortUnavailable."""
-        horizon = self._archive.horizon(as_of)
-        span = horizon.at_ms - MAX_OPEN // timedelta(milliseconds=1), horizon.at_ms + MAX_AHEAD_MS + 1
         with unavailable_as_port_error(), self._engine.connect() as connection:
+            horizon = self._archive.horizon_on(connection, as_of)
+            span = horizon.at_ms - MAX_OPEN // timedelta(milliseconds=1), horizon.at_ms + MAX_AHEAD_MS + 1
             connection.execute(BY_INDEX)
             names = list(connection.execute(queries.placed_between(*span, MAX_ORDERS + 1)).scalars())
             found: list[OrderThen] = []
@@ -99,8 +99,8 @@ class OrdersThen:
 
         Raises TooLong for more than MAX_ORDER_EVENTS events, Unresolvable, PortUnavailable.
         """
-        horizon = self._archive.horizon(as_of)
         with unavailable_as_port_error(), self._engine.connect() as connection:
+            horizon = self._archive.horizon_on(connection, as_of)
             rows = [row for _, found in self._events(connection, [order_id], horizon) for row in found]
         if len(rows) > MAX_ORDER_EVENTS:
             raise TooLong(f"the order has more than {MAX_ORDER_EVENTS} events by then")

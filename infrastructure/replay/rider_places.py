@@ -108,10 +108,10 @@ class RiderPlaces:
 
     def at(self, as_of: AsOf) -> PlacesThen:
         """Where each rider was. Raises Unresolvable, PortUnavailable."""
-        horizon = self._archive.horizon(as_of)
-        until = utc_datetime(horizon.at_ms)
         found: list[RiderThen] = []
         with unavailable_as_port_error(), self._engine.connect() as connection:
+            horizon = self._archive.horizon_on(connection, as_of)
+            until = utc_datetime(horizon.at_ms)
             connection.execute(BY_INDEX)
             names = connection.execute(queries.riders_of_hours(until - MAX_SILENCE, until, MAX_PLACES + 1)).scalars()
             riders = list(names)

@@ -87,9 +87,10 @@ class StateSnapshots(Protocol):
         """
         ...
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
+    def decided(self, key: str, position: int, sent_by_ms: int, sent_after_ms: int | None = None) -> list[EventRange]:
         """The ranges up to ``position`` of which all events were sent by ``sent_by_ms``, or none, by version.
 
+        With ``sent_after_ms``, not before ``sent_by_ms``: none means that all were sent after that later instant.
         Adjacent ranges of one kind are merged, so there are few, however many snapshots the key has.
         """
         ...

@@ -242,9 +242,7 @@ def _decided(snapshots: StateSnapshots, key: str, position: int, by_ms: int) -> 
     Snapshots know the times as sent. So no event of a range had happened by then only if all were sent as of more
     than ``MAX_AHEAD_MS`` later: no accepted clock is further ahead.
     """
-    happened = [one for one in snapshots.decided(key, position, by_ms) if one.happened]
-    later = snapshots.decided(key, position, by_ms + MAX_AHEAD_MS)
-    return sorted([*happened, *(one for one in later if not one.happened)])
+    return snapshots.decided(key, position, by_ms, by_ms + MAX_AHEAD_MS)
 
 
 def chunks(ranges: Sequence[tuple[int, int]], snapshot_interval: int) -> Iterator[tuple[int, int]]:

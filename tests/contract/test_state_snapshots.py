@@ -54,6 +54,16 @@ def test_a_stretch_is_decided_where_all_or_none_of_it_had_happened(world: World)
     assert at(9, 2) == []
 
 
+def test_a_stretch_of_which_none_was_sent_before_a_later_instant_is_decided(world: World) -> None:
+    events = recorded(world, "anna", 50, 20, 40, 10, 60, 30, 5)
+    kept = world.snapshots(3)
+    kept.save([of(events[2]), of(events[5])], verified=False)
+    found = [kept.decided("anna", END, T0 - 1, T0 + ms) for ms in (9, 10, 19, 20)]
+    first = EventRange(0, 3, 3, False)
+    assert found == [[EventRange(0, 6, 6, False)], [first], [first], []]
+    assert kept.decided("anna", END, T0 + 50, T0 + FAR) == [EventRange(0, 3, 3, True)]
+
+
 def test_others_decide_nothing_of_a_stretch(world: World) -> None:
     world.record([Given("ben", T0 - 99), Given("anna", T0), Given("ben", T0 + 99), Given("anna", T0 + 1)], T0)
     kept = world.snapshots(2)
@@ -95,7 +105,8 @@ def test_what_is_decided_is_what_the_events_say(postgres: PostgresWorld) -> None
             kept.save([of(e) for e in events if e.version % every == 0 and which.random() < 0.9], verified=True)
         for _ in range(60):
             position, at_ms = chance.randrange(130), T0 + chance.randrange(-160, 370)
-            found = [kept.decided("anna", position, at_ms) for kept in both]
+            after_ms = chance.choice([None, at_ms, at_ms + chance.randrange(200)])
+            found = [kept.decided("anna", position, at_ms, after_ms) for kept in both]
             assert found[0] == found[1]
 
 

@@ -12,12 +12,15 @@ from sqlalchemy import Connection, Engine, event, text
 
 from domain.events.contracts import UndecodableError
 from domain.features.event_time import MAX_AHEAD_MS
+from infrastructure.postgres.discards import Discard, record_discard
+from infrastructure.postgres.snapshots import forget_from
 from infrastructure.replay.past_reads import PastKeys
 from infrastructure.replay.remembered import Remembered
 from infrastructure.replay.rider_places import RiderPlaces, RiderThen
 from infrastructure.replay.rider_tracks import RiderTracks
 from projections.locations import LOCATIONS
-from projections.replay.as_of import AsOf
+from projections.replay.as_of import AsOf, Unresolvable
+from projections.speed import SPEED
 from tests.support.postgres.recorded_log import CODEC, write
 from tests.support.worlds.rider_events import START_MS
 from tests.support.worlds.speed_events import ping_data
@@ -228,7 +231,7 @@ def test_what_is_remembered_of_instants_before_changes_no_track(engine: Engine) 
             pings.append(ping("anna", 1_000 + number, sent_ms, received_ms + 500))
     recorded(engine, pings)
     decode = Remembered(CODEC.decode, max_entries=200, max_age_s=60)
-    tracks = RiderTracks(engine, decode, 100_000)
+    tracks, alone = RiderTracks(engine, decode, 100_000), PastKeys(engine, SPEED, CODEC.decode, 100_000)
     for _ in range(12):
         at_ms = START_MS + chance.randrange(420_000)
         for as_of in (AsOf.happened(at_ms), AsOf.known(at_ms), AsOf.at_position(chance.randrange(1, 400))):
@@ -236,3 +239,82 @@ def test_what_is_remembered_of_instants_before_changes_no_track(engine: Engine) 
             found = tracks.at("anna", as_of, wanted)
             assert found == RiderTracks(engine, CODEC.decode, 100_000).at("anna", as_of, wanted)
             assert len(found.points) <= wanted
+            state, expected = tracks.state("anna", as_of), alone.at("anna", as_of)
+            assert state.horizon == expected.horizon
+            assert (state.found and state.found.state) == (expected.found and expected.found.state)
+
+
+def a_minute_each(engine: Engine, count: int) -> None:
+    recorded(engine, [ping("anna", number, START_MS + number * MINUTE_MS) for number in range(count)])
+
+
+AXES = {
+    "event": AsOf.happened(START_MS + 59 * MINUTE_MS),
+    "event, part of the log": AsOf.happened(START_MS + 59 * MINUTE_MS, 60),
+    "known": AsOf.known(START_MS + 59 * MINUTE_MS),
+    "position": AsOf.at_position(60),
+}
+
+
+@pytest.mark.parametrize("as_of", AXES.values(), ids=AXES)
+def test_an_event_that_is_discarded_leaves_a_track_that_was_remembered(engine: Engine, as_of: AsOf) -> None:
+    """Given a track that was read, when one of its pings is discarded, then states are folded without it."""
+    a_minute_each(engine, 70)
+    tracks = RiderTracks(engine, CODEC.decode, 100_000)
+    before = tracks.at("anna", as_of, 30)
+    assert tracks.at("anna", as_of, 30) == before
+    record_discard(engine, Discard(SPEED.name, 55, "anna", "test", "test"))
+    forget_from(engine, SPEED, "anna", 55)
+    after = tracks.at("anna", as_of, 30)
+    assert after == RiderTracks(engine, CODEC.decode, 100_000).at("anna", as_of, 30)
+    assert [one["path_speed_mps"] for one in after.points] != [one["path_speed_mps"] for one in before.points]
+    state = tracks.state("anna", as_of).found
+    assert state is not None
+    assert state.state is not None
+    assert (START_MS + 54 * MINUTE_MS) not in {one.t_ms for one in state.state.window}
+
+
+@pytest.mark.parametrize("as_of", AXES.values(), ids=AXES)
+def test_an_event_of_another_log_is_not_answered_from_memory(engine: Engine, as_of: AsOf) -> None:
+    """Invariant 14: given a track that was read, when its last ping is another one, then that one is answered."""
+    a_minute_each(engine, 60)
+    tracks = RiderTracks(engine, CODEC.decode, 100_000)
+    assert numbers(tracks.at("anna", as_of, 3).points) == [57, 58, 59]
+    other = CODEC.encode("GpsPing", ping("anna", 5_000, START_MS + 59 * MINUTE_MS))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE events SET payload = :other WHERE position = 60"), {"other": other})
+    assert numbers(tracks.at("anna", as_of, 3).points) == [57, 58, 5_000]
+    state = tracks.state("anna", as_of).found
+    assert state is not None
+    assert state.state is not None
+    assert round((state.state.window[-1].latitude - 52) * 1e6) == 5_000
+
+
+def test_an_instant_that_was_read_before_reads_no_event_of_its_track(engine: Engine) -> None:
+    """Given a rider with a state snapshot, when its track is read again, then no event is read on any axis."""
+    a_minute_each(engine, 620)
+    tracks = RiderTracks(engine, CODEC.decode, 100_000)
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *found: statements.append(found[2]))
+    at_ms = START_MS + 579 * MINUTE_MS
+    for as_of in (AsOf.happened(at_ms), AsOf.happened(at_ms, 615), AsOf.known(at_ms), AsOf.at_position(580)):
+        first = tracks.at("anna", as_of, 300)
+        assert len(first.points) == 300
+        tracks.at("anna", as_of, 300)
+        statements.clear()
+        assert tracks.at("anna", as_of, 300) == first
+        assert tracks.state("anna", as_of).found is not None
+        assert [one for one in statements if "payload FROM events" in one and "version <= " in one] == []
+        assert len(statements) <= 12, statements
+
+
+@pytest.mark.parametrize("position", [0, 61, 2**63, 10**30])
+def test_a_position_that_the_log_has_not_is_refused_as_by_the_archive(engine: Engine, position: int) -> None:
+    a_minute_each(engine, 60)
+    tracks = RiderTracks(engine, CODEC.decode, 100_000)
+    for as_of in (AsOf.at_position(position), AsOf.happened(START_MS, position)):
+        if position == 0:
+            assert tracks.state("anna", as_of).found is None
+            continue
+        with pytest.raises(Unresolvable, match="the log has the positions"):
+            tracks.state("anna", as_of)

@@ -148,11 +148,12 @@ class MemorySnapshots:
                 last[event.key] = ReplayStart(event.key, event.seq, event.version, event.position, kept.state)
         return sorted(last.values(), key=lambda one: -one.version)[:MAX_STARTS]
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
+    def decided(self, key: str, position: int, sent_by_ms: int, sent_after_ms: int | None = None) -> list[EventRange]:
+        after_ms = sent_by_ms if sent_after_ms is None else sent_after_ms
         found: list[EventRange] = []
         for one in self._of(key, position):
             times = self._times(key, one.version)
-            if min(times) <= sent_by_ms < max(times):
+            if max(times) > sent_by_ms and min(times) <= after_ms:
                 continue
             this = EventRange(one.version - self._every, one.version, one.position, max(times) <= sent_by_ms)
             if found and (found[-1].upto, found[-1].happened) == (this.after, this.happened):

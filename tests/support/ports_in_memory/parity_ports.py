@@ -71,7 +71,7 @@ class DamageableSnapshots:
     def starts(self, shard: int) -> list[ReplayStart]:
         raise NotImplementedError
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
+    def decided(self, key: str, position: int, sent_by_ms: int, sent_after_ms: int | None = None) -> list[EventRange]:
         raise NotImplementedError
 
 
