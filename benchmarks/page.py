@@ -84,13 +84,14 @@ def behind(city: Ridelog) -> int:
     return int(max(one["lag_events"] or 0 for one in found["stages"]))
 
 
-def scrub(page: Page, end_ms: int, instants: Sequence[int], name: str) -> dict[str, float]:
+def scrub(page: Page, city: Ridelog, end_ms: int, instants: Sequence[int], name: str) -> dict[str, float]:
     """Move the handle to each of the instants, one after the other is drawn. ``name`` begins the labels."""
+    root = psutil.Process(city.process.pid)
     page.get_by_role("combobox", name="Length of the slider").select_option("1440")
     first_ms = end_ms - (DAY_PINGS - 1) * DAY_INTERVAL_MS
     session, pids = asked.devtools(page), asked.browser_pids()
     found: list[list[float]] = []
-    before = asked.cost(session, pids)
+    before, api_s = asked.cost(session, pids), by_program(root, {})["api"]
     for wanted_ms in instants:
         at_ms = page.evaluate(
             "at => { const s = document.querySelector('.slider input'); const low = Number(s.min);"
@@ -99,7 +100,7 @@ def scrub(page: Page, end_ms: int, instants: Sequence[int], name: str) -> dict[s
         )
         expected = first_ms + (at_ms - first_ms) // DAY_INTERVAL_MS * DAY_INTERVAL_MS
         found.append(page.evaluate(asked.INSTANT, [at_ms, expected, DAY_RIDER]))
-    after = asked.cost(session, pids)
+    after, api_s = asked.cost(session, pids), by_program(root, {})["api"] - api_s
     session.detach()
     figures: dict[str, float] = {}
     for part, times in zip(("map drawn", "window too", "track and chart too"), zip(*found, strict=True), strict=True):
@@ -108,6 +109,7 @@ def scrub(page: Page, end_ms: int, instants: Sequence[int], name: str) -> dict[s
     return figures | {
         f"{name}: CPU of the page's thread, ms": (after.task_s - before.task_s) * 1e3 / len(instants),
         f"{name}: CPU of the browser, ms": (after.browser_s - before.browser_s) * 1e3 / len(instants),
+        f"{name}: CPU of the API, ms": api_s * 1e3 / len(instants),
     }
 
 
@@ -250,8 +252,8 @@ def measure(city: Ridelog, options: argparse.Namespace) -> dict[str, Any]:
             add(server_times(city, end_ms))
             with opened(one, f"{url}?at={end_ms - HOUR_MS}&rider={DAY_RIDER}") as page:
                 expect(page.locator(".pings.window tbody tr").first).to_be_visible()
-                add(scrub(page, end_ms, jumps(end_ms, INSTANTS), "an instant of a day"))
-                add(scrub(page, end_ms, drag(end_ms, INSTANTS), "a step of a drag over it"))
+                add(scrub(page, city, end_ms, jumps(end_ms, INSTANTS), "an instant of a day"))
+                add(scrub(page, city, end_ms, drag(end_ms, INSTANTS), "a step of a drag over it"))
         if parts == ["instant"]:
             return figures
         with loaded(city, options):

@@ -59,7 +59,7 @@ _BY_POSITION = text(
 )
 
 
-class KeyReads(NamedTuple):
+class KeyReplayReads(NamedTuple):
     """The log and the state snapshots of one projection, for one replay of one key in one thread.
 
     ``discarded`` and ``has_known`` are of the moment when the horizon was resolved; ``has_known``: the log has the
@@ -73,7 +73,7 @@ class KeyReads(NamedTuple):
     has_known: bool
 
 
-class KeyReader:
+class KeyReplayReader:
     """Opens the reads of replays of one projection. Safe to share."""
 
     def __init__(self, engine: Engine, projection: Projection[Any]) -> None:
@@ -82,7 +82,7 @@ class KeyReader:
         self._reads = SingleReads(engine)
 
     @contextmanager
-    def opened(self, key: str, as_of: AsOf, known: Sequence[LoggedEvent]) -> Iterator[KeyReads]:
+    def opened(self, key: str, as_of: AsOf, known: Sequence[LoggedEvent]) -> Iterator[KeyReplayReads]:
         """Reads of ``key`` as of an instant, until the block ends. ``known``: events of the key.
 
         Raises Unresolvable, PortUnavailable.
@@ -103,7 +103,7 @@ class KeyReader:
             else:
                 discarded, has_known = frozenset(row.discarded), row.same == len(known)
             archive.horizon_position = snapshots.horizon_position = horizon.position
-            yield KeyReads(archive, snapshots, horizon, discarded, has_known)
+            yield KeyReplayReads(archive, snapshots, horizon, discarded, has_known)
 
 
 def _horizon(as_of: AsOf, row: Row[Any] | None) -> Horizon | None:

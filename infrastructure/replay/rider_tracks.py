@@ -13,7 +13,7 @@ from domain.events.contracts import UndecodableError
 from domain.features.speed.estimate import robust_speed_mps
 from domain.features.speed.path import path_speed_mps
 from domain.features.speed.window import SpeedState, WindowPing
-from infrastructure.replay.key_reads import KeyReader
+from infrastructure.replay.key_reads import KeyReplayReader
 from infrastructure.replay.past_reads import PastReads
 from infrastructure.replay.remembered import Remembered
 from projections.core.fold import Decode
@@ -57,7 +57,7 @@ class RiderTracks:
 
     def __init__(self, engine: Engine, decode: Decode, max_events: int) -> None:
         self._decode = decode
-        self._reader = KeyReader(engine, SPEED)
+        self._reader = KeyReplayReader(engine, SPEED)
         self._parts: RememberedParts[SpeedState] = RememberedParts()
         self._max_events = max_events
         self._speeds = Remembered(_speeds_of, max_entries=MAX_WINDOWS, max_age_s=MAX_AGE_S)
