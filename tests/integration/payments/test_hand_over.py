@@ -232,10 +232,10 @@ def test_a_skipped_entry_is_never_handed_over_and_its_rider_goes_on(world: Payme
     first = entry_of("0/0")
     world.provider.choose = lambda body: ProviderFault(False, 404) if body["entry_id"] == first else None
     world.hand_over()
-    assert world.handovers.skip([first, entry_of("0/1")], "skipped by ruth: paid by hand") == [first]
+    assert world.decide(PaymentDecision.SKIP, first, entry_of("0/1")) == [first]
     assert world.hand_over() == 1
     assert world.provider.keys() == [entry_of("0/1")]
-    assert world.handovers.release(None) == []
+    assert world.decisions.find(PaymentDecision.RETRY, None) == []
 
 
 def test_two_drivers_at_once_book_nothing_twice(world: PaymentWorld) -> None:

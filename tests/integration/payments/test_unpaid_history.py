@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from infrastructure.postgres.payment_decisions import PaymentDecision
 from infrastructure.postgres.payment_handovers import HISTORY_DAYS, LONG_AGO, PaymentHandovers, UnpaidHistory
 from infrastructure.processes.payments import PaymentsProcess
 from tests.support.servers.fake_provider import SECRET
@@ -82,7 +83,7 @@ def test_regression_a_leg_that_is_reported_long_after_its_end_holds_up_its_rider
     assert [body["entry_id"] for body in world.provider.of("anna")] == [entry_of("first"), entry_of("second")]
     (held,) = world.handovers.listed(10)
     assert (held["entry_id"], held["state"], held["reason"]) == (entry_of("late"), "held", LONG_AGO)
-    assert world.handovers.release([entry_of("late")]) == [entry_of("late")]
+    assert world.decide(PaymentDecision.RETRY, entry_of("late")) == [entry_of("late")]
     assert world.driver().round() == 2
     assert [body["entry_id"] for body in world.provider.of("bert")] == [entry_of("late"), entry_of("after")]
 
