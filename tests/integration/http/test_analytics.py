@@ -53,13 +53,6 @@ ANALYZE
 """
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
-
-
 @pytest.fixture(scope="module")
 def filled(migrated_postgres: Postgres) -> Iterator[Engine]:
     with fresh_database(migrated_postgres) as url:

@@ -16,7 +16,6 @@ from infrastructure.eta_models.registry import ModelRegistry
 from infrastructure.eta_models.served_models import LoadedModels
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.models import ModelReads, models_router
-from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
 from infrastructure.status.model_line import models_status
 from infrastructure.training_sets.train_eta import write_model
@@ -26,13 +25,6 @@ from tests.support.worlds.recorded_events import nothing
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SLOW, QUICK = model_files("slow", 2.0), model_files("quick", 0.5)
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

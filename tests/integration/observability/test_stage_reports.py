@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -23,19 +22,11 @@ from infrastructure.observability.stage_reports import (
     read_stages,
 )
 from infrastructure.operations.worker_metrics import IDLE_REPORT_INTERVAL_S, WorkerMetrics
-from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
 from projections.core.shard_processor import ShardCounters
 from projections.speed import SPEED
 from tests.support.reports.dead_process import ended
 from tests.support.reports.reported_stages import insert_report
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def reported(engine: Engine, instance: str) -> None:

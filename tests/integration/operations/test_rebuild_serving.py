@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -12,7 +11,6 @@ from sqlalchemy import Engine, event
 from infrastructure.errors import UserError
 from infrastructure.observability.stage_reports import StageProgress
 from infrastructure.operations.rebuild import ENDED_AFTER_S, wait_until_followed
-from infrastructure.postgres.engine import reader_engine
 from projections.digest.digest import fold_digest
 from projections.rebuild.generations import Generation
 from projections.speed import SPEED
@@ -24,13 +22,6 @@ NEW = Generation(SPEED.name, 2, SPEED.fold_version, FOLD, active=False, state="r
 ELSEWHERE = "another-host:1:2:3"
 BACKING_OFF_S = 9.0
 """Age of the last report of a worker whose last attempt took 4 s and that waits 5 s before the next."""
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 def reported(engine: Engine, age_s: float, instance: str = ELSEWHERE, stage: str = "speed@2", **detail: Any) -> None:

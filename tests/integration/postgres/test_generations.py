@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from sqlalchemy import Engine
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import SpeedState
-from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations, active
 from projections.catalogue import PROJECTIONS
 from projections.core.projection import Projection
@@ -40,13 +38,6 @@ PINNED = {
 
 def another_fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
     return SPEED.fold(state, event)
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture(params=["memory", "postgres"])

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,6 @@ from sqlalchemy.exc import OperationalError
 from infrastructure.observability.abandoned_tasks import SILENT_TASK_S, close_abandoned, is_abandoned, is_silent
 from infrastructure.observability.stage_reports import instance_of
 from infrastructure.operations.projection_task import TaskReporter, run_task
-from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.projection_tasks import (
     MAX_KEPT_TASKS,
@@ -42,13 +41,6 @@ from tests.support.time_limits import scaled_s
 HERE = instance_of(os.getpid())
 ELSEWHERE = "another-machine:17:4026531836:99"
 FOLDS = {name: fold_digest(one) for name, one in PROJECTIONS.items()}
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

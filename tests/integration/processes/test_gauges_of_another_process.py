@@ -18,7 +18,6 @@ from infrastructure.observability import metrics
 from infrastructure.observability.stage_gauges import OF_A_STAGE, OF_PAYMENTS, OF_THE_TAILER
 from infrastructure.observability.stage_reports import StageReporter, read_stages
 from infrastructure.postgres.advisory_locks import try_session_lock
-from infrastructure.postgres.engine import reader_engine
 from infrastructure.processes import tailer
 from infrastructure.processes.payments import PaymentsProcess
 from infrastructure.processes.projection_worker import ProjectionWorker
@@ -35,13 +34,6 @@ NO_SERVER = "127.0.0.1:9"
 def settings(postgres_url: str) -> Settings:
     """A real database; neither Redis nor Kafka answers."""
     return Settings(postgres_url=postgres_url, redis_url=f"redis://{NO_SERVER}", kafka_bootstrap=NO_SERVER)
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL
@@ -17,7 +17,6 @@ from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import SpeedState
 from infrastructure.embedded.service import Program, ServiceCommand
 from infrastructure.observability.stage_reports import instance_of
-from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.projection_tasks import ProjectionTask, ProjectionTasks, TaskKind, TaskState
 from infrastructure.supervision.task_starter import TaskStarter
@@ -74,13 +73,6 @@ class LostEnds(ProjectionTasks):
 
 def another_fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
     return SPEED.fold(state, event)
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
