@@ -42,11 +42,12 @@ def restored(
         servers_for(Settings.load({"data_dir": data_dir}), FOLD_SETTINGS) as settings,
         open_backends(settings, FOLD_SETTINGS) as backends,
     ):
-        left = shards_of_another_log(backends)
+        # Before the check: what is found after it has not been checked, and is not accepted with the others.
         with backends.engine.connect() as connection:
             found = restores.read_findings(connection)
+        left = shards_of_another_log(backends)
         if accept and not left:
-            restores.accept_findings(backends.engine)
+            restores.accept_findings(backends.engine, found)
     if as_json:
         document = {
             "found": [one._asdict() for one in found],

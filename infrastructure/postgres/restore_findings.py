@@ -5,10 +5,11 @@ A worker repairs its own data. It cannot repair what the restore lost, or what c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from infrastructure.postgres.errors import unavailable_as_port_error
@@ -28,6 +29,7 @@ class RestoreFinding(NamedTuple):
     beyond: int
     head: int
     first_at: datetime | None = None
+    last_at: datetime | None = None
 
 
 def record_finding(engine: Engine, found: RestoreFinding) -> None:
@@ -48,11 +50,15 @@ def record_finding(engine: Engine, found: RestoreFinding) -> None:
 
 def read_findings(connection: Connection) -> list[RestoreFinding]:
     """Returns all findings that are not accepted yet, by finder."""
-    query = select(c.found_by, c.words, c.beyond, c.head, c.first_at).order_by(c.found_by)
+    query = select(c.found_by, c.words, c.beyond, c.head, c.first_at, c.last_at).order_by(c.found_by)
     return [RestoreFinding(*row) for row in connection.execute(query)]
 
 
-def accept_findings(engine: Engine) -> None:
-    """Deletes all findings: an operator has examined them. Raises PortUnavailable."""
+def accept_findings(engine: Engine, seen: Sequence[RestoreFinding]) -> None:
+    """Deletes the findings that an operator has examined, as ``read_findings`` gave them. Raises PortUnavailable.
+
+    One that was found, or found again, since then stays: no operator has seen it.
+    """
+    examined = [(one.found_by, one.beyond, one.head, one.last_at) for one in seen]
     with unavailable_as_port_error(), engine.begin() as connection:
-        connection.execute(delete(restores))
+        connection.execute(delete(restores).where(tuple_(c.found_by, c.beyond, c.head, c.last_at).in_(examined)))
