@@ -74,8 +74,11 @@ export function clock(ms, zone) {
 
 const DAYS = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 
-/** @param {number} ms epoch */
-export const day = (ms) => DAYS.format(ms);
+const DAYS_OF_YEARS = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+/** The day; of another year than this one with its year. @param {number} ms epoch @param {number} [nowMs] */
+export const day = (ms, nowMs = Date.now()) =>
+  (new Date(ms).getFullYear() === new Date(nowMs).getFullYear() ? DAYS : DAYS_OF_YEARS).format(ms);
 
 /** A place as a map program takes it, to about a metre. @param {{latitude: number, longitude: number}} place in degrees */
 export const coordinates = ({ latitude, longitude }) => `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`;

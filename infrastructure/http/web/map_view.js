@@ -39,12 +39,12 @@ export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, p
   useLayoutEffect(() => map?.setScene({ nowMs: live ? () => Date.now() : () => shownMs, showsTraffic: live }), [map, live, shownMs]);
   return html`<div class="map">
     <canvas ref=${canvas} tabindex="0" role="application" aria-label="Map of riders, orders and traffic. Arrow keys move it, plus and minus zoom, 0 shows everything; find one by its id in the field above."></canvas>
-    <p class="legend"><span><i class="mark rider"></i>${text.count(counts.riders.length)}${counts.moreRiders ? "+" : ""} riders</span>
+    <p class="legend"><span><i class="mark rider"></i>${text.count(counts.riders.length)}${counts.moreRiders ? "+" : ""} ${counts.riders.length === 1 ? "rider" : "riders"}</span>
       <span class="more" title="no ping for more than a minute"><i class="mark stale"></i>silent</span>
-      <span><i class="mark order"></i>${text.count(counts.orders.length)}${counts.moreOrders ? "+" : ""} open orders</span>
-      <span class="more" title="A square is the restaurant of an order, a ring its customer. The line between is dashed until the order is picked up."><i class="mark customer"></i>their customers</span>
+      <span><i class="mark order"></i>${text.count(counts.orders.length)}${counts.moreOrders ? "+" : ""} open ${counts.orders.length === 1 ? "order" : "orders"}</span>
+      <span class="more" title="A square is the restaurant of an order, a ring its customer. The line between is dashed until the order is picked up."><i class="mark customer"></i>customers</span>
       <span class=${live ? "cells" : "cells hidden"}>traffic: <i class="mark free"></i>free <i class="mark slow"></i>slow <i class="mark jam"></i>jam <i class="mark unknown"></i>unknown</span></p>
-    ${!live && html`<p class="past" role="status">${place.axis === "position" ? html`position ${text.count(place.at)}, ` : ""}${text.day(shownMs)} ${text.clock(shownMs)}, ${AXIS_NAMES[place.axis]}${isEmpty && html`<span class="problem">no rider and no open order is known of this instant</span>`}${problem && html`<span class="problem">${problem}</span>`}</p>`}
+    ${!live && html`<p class="past" role="status">${place.axis === "position" ? `position ${text.count(place.at)}, ` : ""}${text.day(shownMs)} ${text.clock(shownMs)}${place.axis === "position" ? "" : `, ${AXIS_NAMES[place.axis]}`}${isEmpty && html`<span class="problem">no rider and no open order is known of this instant</span>`}${problem && html`<span class="problem">${problem}</span>`}</p>`}
     ${tiles.attribution && html`<p class="attribution">${text.visible(tiles.attribution)}</p>`}
     ${tiles.problem && html`<p class="attribution problem" role="status">${text.visible(tiles.problem)}</p>`}
     <p id="hover" ref=${label} aria-hidden="true"></p>

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { age, clock, coordinates, duration, speed, visible, words } from "../../../infrastructure/http/web/format.js";
+import { age, clock, coordinates, day, duration, speed, visible, words } from "../../../infrastructure/http/web/format.js";
 
 test("hidden characters of an id are shown by their code point, and letters of any script stay", () => {
   assert.equal(visible("anna"), "anna");
@@ -39,4 +39,10 @@ test("a clock is in the zone that is named, and in the viewer's for one that the
   assert.equal(clock(0, "Asia/Tokyo"), "09:00:00");
   assert.match(clock(0, "No/Where"), /^\d\d:\d\d:\d\d$/);
   assert.equal(words("too_inaccurate"), "too inaccurate");
+});
+
+test("a day has its year where it is another one", () => {
+  const now = Date.UTC(2026, 5, 15);
+  assert.equal(day(Date.UTC(2026, 10, 30, 12), now), "30 Nov");
+  assert.equal(day(Date.UTC(2001, 10, 30, 12), now), "30 Nov 2001");
 });

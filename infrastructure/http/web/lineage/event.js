@@ -56,7 +56,7 @@ export function EventView({ data, page }) {
     <${Request} request=${request} page=${page} />
     <nav class="neighbours" aria-label="Events of the same key">
       ${data.before && html`<button onClick=${() => page.open("event", String(data.before.position))}>← ${eventWords(data.before.type)}</button>`}
-      ${data.after && html`<button onClick=${() => page.open("event", String(data.after.position))}>${eventWords(data.after.type)} →</button>`}
+      ${data.after && html`<button class="next" onClick=${() => page.open("event", String(data.after.position))}>${eventWords(data.after.type)} →</button>`}
     </nav>`;
 }
 

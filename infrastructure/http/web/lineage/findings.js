@@ -3,6 +3,7 @@
 import { html } from "../vendor/htm-preact.js";
 import * as text from "../format.js";
 import { Id } from "../panels/parts.js";
+import { digitsOf, itemName, major } from "../panels/statement_text.js";
 import { EntryButton, EtaButton, EventButton, KeyButton, Line, Section } from "./parts.js";
 import { amountText, featureName, featureText, moved } from "./links.js";
 
@@ -68,12 +69,12 @@ export function PayoutView({ data, page }) {
       <${Line} name="leg ended">${text.day(entry.ended_at_ms)} ${text.clock(entry.ended_at_ms)}<//>
       <${Line} name="statement">${entry.period}<//>
     </dl>
-    <table class="compare"><thead><tr><th>item</th><th class="number">amount</th><th class="number">events</th></tr></thead>
-      <tbody>${entry.items.map((/** @type {any} */ item) => html`<tr key=${item.item}><th scope="row">${text.words(item.item)}</th>
-        <td class="number">${text.count(item.amount_minor)}</td><td class="number">${text.count(item.events.count)}</td></tr>`)}</tbody></table>
+    <table class="compare"><thead><tr><th>item</th><th class="number">${entry.currency}</th><th class="number">events</th></tr></thead>
+      <tbody>${entry.items.map((/** @type {any} */ item) => html`<tr key=${item.item}><th scope="row">${itemName(item.item)}</th>
+        <td class="number">${major(item.amount_minor, digitsOf(entry.amount))}</td><td class="number">${text.count(item.events.count)}</td></tr>`)}</tbody></table>
     <${Section} title="Made by">${data.made_by && html`<${EventButton} link=${data.made_by} page=${page} />`}<//>
     <${Section} title="From these events">
-      ${data.events.map((/** @type {any} */ one) => html`<span>${text.words(one.item)}, ${one.place}: <${EventButton} link=${one.event} page=${page} /></span>`)}
+      ${data.events.map((/** @type {any} */ one) => html`<span>${itemName(one.item)}, ${one.place}: <${EventButton} link=${one.event} page=${page} /></span>`)}
     <//>
     <${Section} title="The whole payout">
       ${data.payout.map((/** @type {any} */ one) => html`<${EntryButton} entry=${one} page=${page} />`)}

@@ -18,10 +18,10 @@ function AlertsView({ page }) {
   const found = useReading(path, true, (signal) => request(path, { signal }));
   const items = found.data?.items ?? [];
   return html`<p class="quiet">An alert is a signal with its numbers, not a verdict: a person decides, and nothing follows by itself.</p>
-    <p>${STATUSES.map((one) => html`<button key=${one} class="chip" aria-pressed=${one === status} onClick=${() => setStatus(one)}>${one}</button> `)}</p>
+    <p class="chips">${STATUSES.map((one) => html`<button key=${one} class="chip" aria-pressed=${one === status} onClick=${() => setStatus(one)}>${one}</button> `)}</p>
     <${Problem} problem=${found.problem} />
     <ul class="problems">${items.map((/** @type {any} */ one) => html`<li key=${one.alert_id}>
-      <button class="link" onClick=${() => page.open("alert", one.alert_id)}>${text.words(one.kind)}: <${Id} id=${one.rider_id} /></button>
+      <button class="link" onClick=${() => page.open("alert", one.alert_id)}>${text.words(one.kind)}: <${Id} id=${one.rider_id} /></button>${" "}
       <small>${text.day(one.raised_at_ms)} ${text.clock(one.raised_at_ms)}, score ${one.score}, ${one.signals.map(text.words).join(", ")}</small></li>`)}
       ${found.data && items.length === 0 && html`<li class="quiet">no alert is ${status}</li>`}
       ${found.data?.next && html`<li class="quiet">the first ${SHOWN} are shown</li>`}

@@ -14,7 +14,7 @@ function ModelsView({ page }) {
   return html`<${Problem} problem=${found.problem} />
     <ul class="problems">${(found.data?.items ?? []).map((/** @type {any} */ one) => html`<li key=${one.digest}>
       ${one.created_at_ms === null ? html`<b>${one.name}</b>` : html`<button class="link" onClick=${() => page.open("model", one.digest)}>${text.visible(one.name)}</button>`}
-      ${one.role && html` <span class=${`badge ${one.role === "serving" ? "fresh" : ""}`}>${one.role}</span>`}
+      ${one.role && html` <span class=${`badge ${one.role === "serving" ? "fresh" : ""}`}>${one.role}</span>`}${" "}
       <small><code>${one.digest.slice(0, 12)}</code>${one.created_at_ms === null ? ", ships with the code" : `, ${text.day(one.created_at_ms)}`}</small></li>`)}
     </ul>
     <p class="evidence">A model is promoted by a command: <code>python app.py models promote</code></p>`;
