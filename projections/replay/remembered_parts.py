@@ -114,8 +114,8 @@ class UnconfirmedParts(Generic[S]):
     def ends(self) -> list[LoggedEvent]:
         """The first and the last event that is remembered.
 
-        A log that has both as they are has all between: positions and versions have no gap, and only its beginning is
-        ever detached, so a log that was restored to an earlier point has another last one.
+        A log that still has both has all events between: only the beginning of a log is detached, and a restore
+        changes all events from some position on.
         """
         if not self._entries:
             return []

@@ -25,6 +25,12 @@ export function Chart({ label, data, series, band, unit, lines = NO_LINES, heigh
   useEffect(() => {
     const element = /** @type {HTMLDivElement} */ (box.current);
     const by = growth();
+    // Read once: a question for a style in the middle of a drawing makes the browser compute all styles before it.
+    const lineColours = new Map();
+    const colourOf = (/** @type {string} */ name) => {
+      if (!lineColours.has(name)) lineColours.set(name, colour(name));
+      return lineColours.get(name);
+    };
     const tall = Math.round(height * by);
     const axis = {
       stroke: colour("muted"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false },
@@ -43,7 +49,7 @@ export function Chart({ label, data, series, band, unit, lines = NO_LINES, heigh
         })),
       ],
       bands: band ? [{ series: band, fill: `color-mix(in srgb, ${colour("accent")} 16%, transparent)` }] : [],
-      hooks: { draw: [(/** @type {any} */ chart) => drawLines(chart, extra.current)] },
+      hooks: { draw: [(/** @type {any} */ chart) => drawLines(chart, extra.current, by, colourOf)] },
     };
     const chart = new window.uPlot(options, data, element);
     plot.current = chart;
@@ -77,16 +83,17 @@ function rangeFor(extra) {
   };
 }
 
-/** @param {any} chart @param {{lines: any[], marker: number | null}} extra */
-function drawLines(chart, { lines, marker }) {
+/** @param {any} chart @param {{lines: any[], marker: number | null}} extra @param {number} by how much letters are larger
+ * @param {(name: string) => string} colourOf */
+function drawLines(chart, { lines, marker }, by, colourOf) {
   const { ctx: c, bbox } = chart;
   const ratio = window.devicePixelRatio || 1;
   c.save();
-  c.font = `${11 * ratio * growth()}px system-ui, sans-serif`;
+  c.font = `${11 * ratio * by}px system-ui, sans-serif`;
   c.lineWidth = 1.5 * ratio;
   for (const line of lines) {
     const y = chart.valToPos(line.y, "y", true);
-    c.strokeStyle = c.fillStyle = colour(line.colour);
+    c.strokeStyle = c.fillStyle = colourOf(line.colour);
     c.setLineDash([6 * ratio, 4 * ratio]);
     c.beginPath();
     c.moveTo(bbox.left, y);
@@ -100,7 +107,7 @@ function drawLines(chart, { lines, marker }) {
   if (marker !== null) {
     const x = chart.valToPos(marker, "x", true);
     if (x >= bbox.left && x <= bbox.left + bbox.width) {
-      c.strokeStyle = colour("accent");
+      c.strokeStyle = colourOf("accent");
       c.setLineDash([]);
       c.beginPath();
       c.moveTo(x, bbox.top);

@@ -1,6 +1,6 @@
 // The strip on top: position, rate and age of each stage; a stage that needs the viewer is red, with what to do.
 
-import { html, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { request } from "./api.js";
 import { useDropDown } from "./drop_down.js";
 import * as text from "./format.js";
@@ -67,6 +67,16 @@ export function Strip({ pipeline, rates, problem, measuredMs, link, pastMs }) {
   useEvery(true, 1000, async () => setTurn((/** @type {number} */ old) => old + 1), []);
   const [state, words] = stripState(pipeline, problem, Date.now() - measuredMs, measuredMs);
   const bad = state === "late" ? pipeline.stages.filter((/** @type {any} */ stage) => stage.advice) : [];
+  // The words change at each instant of the past, the list every two seconds.
+  const stages = useMemo(() => html`<ul>${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
+    <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
+      <b title=${STAGE_WORDS[stage.stage]}>${stage.stage}</b>
+      <span title="events of the log up to this one are processed">${stage.position === null ? "–" : text.count(stage.position)}</span>
+      <span title="events a second">${text.rate(rates.get(stage.stage) ?? 0)}</span>
+      <span title="how long the oldest event waits">${stage.lag_seconds === null ? "" : text.age(stage.lag_seconds)}</span>
+      <span class="state">${stage.state}</span>
+      ${stage.advice && html`<span class="advice">${stage.advice}</span>`}
+    </li>`)}</ul>`, [pipeline, rates]);
   return html`<section class="strip" aria-label="Pipeline">
     <details class=${state} ref=${box} onKeyDown=${onKeyDown}>
       <summary><span class="dot" aria-hidden="true"></span><b role="status">${words}</b>
@@ -74,16 +84,7 @@ export function Strip({ pipeline, rates, problem, measuredMs, link, pastMs }) {
         <span class=${`link-state ${pastMs !== null && link.kind === "live" ? "past-shown" : link.kind}`}>${linkWords(link, pastMs)}</span></summary>
       <div class="stages-list" tabindex="0" role="region" aria-label="Stages of the pipeline"><p class="stages-head" aria-hidden="true">
         <span>stage</span><span>up to position</span><span>events/s</span><span>oldest waits</span><span class="state">state</span></p>
-      <ul>${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
-        <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
-          <b title=${STAGE_WORDS[stage.stage]}>${stage.stage}</b>
-          <span title="events of the log up to this one are processed">${stage.position === null ? "–" : text.count(stage.position)}</span>
-          <span title="events a second">${text.rate(rates.get(stage.stage) ?? 0)}</span>
-          <span title="how long the oldest event waits">${stage.lag_seconds === null ? "" : text.age(stage.lag_seconds)}</span>
-          <span class="state">${stage.state}</span>
-          ${stage.advice && html`<span class="advice">${stage.advice}</span>`}
-        </li>`)}
-      </ul></div>
+      ${stages}</div>
     </details>
     ${bad.length > 0 && html`<p class="advice">${bad[0].stage}: ${bad[0].state}. ${bad[0].advice}</p>`}
   </section>`;

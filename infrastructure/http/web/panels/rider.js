@@ -33,7 +33,8 @@ function RiderView({ id, page }) {
   // Of the past, the track follows the window: both at once would be folded in turns, and the window came as late as the
   // track, whose 300 speeds take longer.
   const trackAt = live ? "" : window_.key.slice(windowKey(id, "").length);
-  const track = useReading(`t ${id} ${trackAt}`, live, (signal) =>
+  const trackKey = `t ${id} ${trackAt}`;
+  const track = useReading(trackKey, live, (signal) =>
     request(address(`riders/${segment(id)}/track`, `events=${TRACK_EVENTS}`, trackAt), { signal }), live || trackAt !== "");
   const rider = window_.data;
   const points = track.data?.rider_id === id ? track.data.points : [];
@@ -55,9 +56,11 @@ function RiderView({ id, page }) {
   // The same element is not compared again when the window or the instant changes.
   const came = useMemo(() => html`<${PingList} points=${points} page=${page} />`, [track.data, live]);
   const pings = [...(rider?.pings ?? [])].reverse();
-  // While the handle moves, every ping is another one, and rows are used again instead of made again. At now a row keeps
-  // its ping, so that the one that has the focus does not become another.
-  const keyOf = (/** @type {any} */ ping, /** @type {number} */ row) => (live ? ping.event_id : row);
+  // Of the past, the track of the window is on its way until it has come: what leads to its pings is not taken out and
+  // put back at each instant.
+  const waiting = !live && track.key !== trackKey;
+  const rows = useMemo(() => html`<${WindowRows} pings=${pings} positions=${positions} waiting=${waiting} live=${live} onOpen=${page.open} />`,
+    [rider, positions, waiting, live]);
   // An empty chart would say that it is a rider, and "as of then" is no word for now.
   if (!rider && window_.problem?.status === 404) return html`<p class="problem" role="status">${live ? UNKNOWN : UNKNOWN_THEN[place.axis]}</p>`;
   return html`
@@ -84,23 +87,36 @@ function RiderView({ id, page }) {
     <h3>The latest ${pings.length} pings, which make the speed (its window)</h3>
     <div class="scroll"><table class="pings window">
       <thead><tr><th>time</th><th class="number">accuracy</th><th class="number" title="the speed that the phone measured">phone</th><th title="how much a ping counts for the speed, from 0 to 1">weight</th></tr></thead>
-      <tbody>${pings.map((/** @type {any} */ ping, /** @type {number} */ row) => html`
-        <tr key=${keyOf(ping, row)} class=${ping.rejected ? "rejected" : ""}>
-          <td>${positions.has(pingKey(ping))
-            ? html`<button class="link" aria-label=${`What did the ping of ${text.clock(ping.event_timestamp_ms)} change?`}
-                onClick=${() => page.open("event", String(positions.get(pingKey(ping))))}>${text.clock(ping.event_timestamp_ms)}</button>`
-            : text.clock(ping.event_timestamp_ms)}</td>
-          <td class="number">${ping.accuracy_meters === null ? "–" : `${Math.round(ping.accuracy_meters)} m`}</td>
-          <td class="number">${text.speed(ping.speed_mps)}</td>
-          <td>${ping.rejected
-            ? html`<span class="badge stale">${text.words(ping.rejected)}</span>`
-            : html`<meter min="0" max="1" value=${ping.weight} aria-label="weight"></meter> ${ping.weight.toFixed(2)}`}</td>
-        </tr>`)}
-      </tbody>
+      ${rows}
     </table></div>
     ${came}
     <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a>,
       ${" "}<button class="link" onClick=${() => page.open("statement", id)}>what the rider is paid</button></p>`;
+}
+
+/** @param {{pings: any[], positions: Map<string, number>, waiting: boolean, live: boolean,
+ *   onOpen: (name: string, id: string) => void}} props `positions` in the log by `pingKey`; `waiting`: others may come */
+function WindowRows({ pings, positions, waiting, live, onOpen }) {
+  const time = (/** @type {any} */ ping) => {
+    const position = positions.get(pingKey(ping));
+    const clock = text.clock(ping.event_timestamp_ms);
+    if (position === undefined && !waiting) return clock;
+    return html`<button class="link" disabled=${position === undefined} aria-label=${`What did the ping of ${clock} change?`}
+      onClick=${() => onOpen("event", String(position))}>${clock}</button>`;
+  };
+  // While the handle moves, every ping is another one, and rows are used again instead of made again. At now a row keeps
+  // its ping, so that the one that has the focus does not become another.
+  const keyOf = (/** @type {any} */ ping, /** @type {number} */ row) => (live ? ping.event_id : row);
+  return html`<tbody>${pings.map((ping, row) => html`
+    <tr key=${keyOf(ping, row)} class=${ping.rejected ? "rejected" : ""}>
+      <td>${time(ping)}</td>
+      <td class="number">${ping.accuracy_meters === null ? "–" : `${Math.round(ping.accuracy_meters)} m`}</td>
+      <td class="number">${text.speed(ping.speed_mps)}</td>
+      <td>${ping.rejected
+        ? html`<span class="badge stale">${text.words(ping.rejected)}</span>`
+        : html`<meter min="0" max="1" value=${ping.weight} aria-label="weight"></meter> ${ping.weight.toFixed(2)}`}</td>
+    </tr>`)}
+  </tbody>`;
 }
 
 const windowKey = (/** @type {string} */ id, /** @type {string} */ at) => `w ${id} ${at}`;
