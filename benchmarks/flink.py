@@ -1,12 +1,14 @@
 """The speed projection in the runner and on Flink: events/s and CPU µs an event of each, over one log in one run.
 
-python -m benchmarks.flink [--events N] [--riders N] [--warm-events N] [--only TEXT…] [--without TEXT…] [--no-rebuild]
+python -m benchmarks.flink [--events N] [--riders N] [--warm-events N] [--warm-rounds N] [--rounds N] [--only TEXT…]
+    [--without TEXT…] [--no-rebuild]
 
-Events are recorded and published while an engine runs; another program does that, and its CPU is not counted. The
-runner is measured first and last, because the hour changes too. In between the job runs with gathered columns on one
-and two TaskManagers, gathers for a shorter and a longer time, and calls Python once an event. Of a backlog, the
-TaskManagers are suspended while the events are published: its batches are as large as those of a high rate. A
-generation is filled from the event store by the runner's processes and by a bounded job, too.
+Events are recorded and published while an engine runs; another program does that, and its CPU is not counted. The job
+runs with gathered columns on one and two TaskManagers, gathers for a shorter and a longer time, and calls Python once
+an event. Of a backlog, the TaskManagers are suspended while the events are published: its batches are as large as those
+of a high rate. The runner is measured in turns with each of them, because the machine changes too: in each round the
+job folds half the events, then its processes are suspended and the runner folds as many. A generation is filled from
+the event store by the runner's processes and by a bounded job, too.
 --only measures the variants whose labels have one of the texts, --without those whose labels have none. Needs
 `make flink`, Java 17 and Maven.
 """
@@ -16,11 +18,9 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -35,31 +35,25 @@ from benchmarks.flink_variants import (
     WITHIN_S,
     FlinkUnderTest,
     Variant,
+    flink_under_test,
 )
 from benchmarks.results import Target, at_most, report
-from benchmarks.support import postgres, redis_server
 from domain.identifiers import SHARDS
 from infrastructure.flink.rebuild_fill import FoldOnFlink
-from infrastructure.kafka.topics import ensure_topics
 from infrastructure.operations.rebuild import FoldInProcesses
 from infrastructure.settings.settings import Settings
 from projections.speed import SPEED
 from tests.support.faults.world import frozen
-from tests.support.servers.apache_kafka import KafkaCluster
-from tests.support.servers.flink_cluster import JobManager, missing_environment
-from tests.support.servers.java import jars, missing
-from tests.support.servers.servers import running
 from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
 from tests.support.worlds.flink_world import PublishedLog
 
 WARM_EVENTS = 100_000
-"""Folded before each measurement: caches are warm afterwards."""
-MAX_WARM_ROUNDS, MAX_COMPILERS_SHARE = 5, 0.05
+"""Folded before each variant is measured: caches are warm afterwards."""
+ROUNDS = 2
+WARM_ROUNDS, MAX_COMPILERS_SHARE = 5, 0.02
 """The warm events are published again, at most so often, while the JVM's compilers take more than this share of a core.
-In its first minute a TaskManager spends most of its CPU on them: 3.7 of 10 s, where its tasks took 0.6 s."""
-HEARTBEAT_TIMEOUT_MS = 600_000
-"""A TaskManager that is suspended while a backlog is published must not be taken for one that has ended."""
+In its first minute a TaskManager spends most of its CPU on them (``benchmarks/flink_jvm.py``)."""
 ONE_CALL_SHARE = 5
 """One call an event costs so much more that a part of the events is enough."""
 MAX_RATIO, MAX_REBUILD_US = 1.6, 75.0
@@ -73,39 +67,22 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--riders", type=int, default=20_000)
     parser.add_argument("--warm-events", type=int, default=WARM_EVENTS)
+    parser.add_argument("--warm-rounds", type=int, default=WARM_ROUNDS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", nargs="+", default=[""])
     parser.add_argument("--without", nargs="+", default=[])
     parser.add_argument("--no-rebuild", action="store_true")
     options = parser.parse_args()
-    if (lacking := missing_environment() or missing()) is not None:
-        raise SystemExit(lacking)
     figures: dict[str, float] = {}
-    with (
-        tempfile.TemporaryDirectory() as name,
-        postgres() as postgres_url,
-        redis_server() as redis_url,
-        running(KafkaCluster(Path(name) / "kafka", jars("kafka"))) as kafka,
-        running(JobManager(Path(name), heartbeat_timeout_ms=HEARTBEAT_TIMEOUT_MS)) as jobmanager,
-    ):
-        settings = Settings(
-            data_dir=Path(name), postgres_url=postgres_url, redis_url=redis_url, kafka_bootstrap=kafka.url
-        )
-        ensure_topics(settings)
-        log = PublishedLog(settings, options.riders)
-        servers = Servers()
-        load = Load(log, options.events, options.warm_events)
-        with runner(settings) as cpu:
-            figures |= measured("runner", load, cpu, servers)
-        flink = FlinkUnderTest(settings, Path(name), jobmanager)
+    with flink_under_test() as flink:
+        log, servers = PublishedLog(flink.settings, options.riders), Servers()
+        load = Load(log, servers, options.events, options.warm_events, options.warm_rounds, options.rounds)
         for variant in chosen(options.only, options.without):
             of_variant = load.part(ONE_CALL_SHARE) if variant is ONE_CALL_VARIANT else load
             with flink.with_taskmanagers(variant.taskmanagers, PARALLELISM), flink.job(variant):
-                pids = [one.pid for one in flink.taskmanagers if one.pid is not None] if variant.backlog else []
-                figures |= measured(variant.label, of_variant, flink.cpu, servers, pids)
-            if variant is COLUMNS and not options.no_rebuild:
-                figures |= rebuilds(flink, log, servers)
-        with runner(settings) as cpu:
-            figures |= measured("runner, last", load, cpu, servers)
+                figures |= in_turns(variant, of_variant, flink)
+        if not options.no_rebuild:
+            figures |= rebuilds(flink, log, servers)
         assert log.stored(SPEED) == log.folded(SPEED), "the states differ from the pure fold"
         log.close()
     figures |= ratios(figures)
@@ -116,18 +93,6 @@ def chosen(only: Sequence[str], without: Sequence[str]) -> list[Variant]:
     """The variants whose labels have one of the first texts, and none of the others."""
     found = [one for one in VARIANTS if any(text in one.label for text in only)]
     return [one for one in found if not any(text in one.label for text in without)]
-
-
-class Load(NamedTuple):
-    """``events`` are measured after ``warm_events``."""
-
-    log: PublishedLog
-    events: int
-    warm_events: int
-
-    def part(self, share: int) -> Load:
-        """The same with one of ``share`` events."""
-        return Load(self.log, self.events // share, self.warm_events // share)
 
 
 class Servers:
@@ -147,7 +112,29 @@ class Servers:
         return {"Valkey": seconds_of(self._named["Valkey"]), "Postgres": seconds_of({*mains, *backends})}
 
 
-IN_ALL = ": CPU µs an event, in all"
+class Load(NamedTuple):
+    """``events`` are measured in ``rounds``, after ``warm_events``, which are published up to ``warm_rounds`` times."""
+
+    log: PublishedLog
+    servers: Servers
+    events: int
+    warm_events: int
+    warm_rounds: int
+    rounds: int
+
+    @property
+    def events_of_round(self) -> int:
+        """Events that each engine folds in a round."""
+        return self.events // self.rounds
+
+    def part(self, share: int) -> Load:
+        """The same with one of ``share`` events."""
+        return self._replace(events=self.events // share, warm_events=self.warm_events // share)
+
+
+OF = ": CPU µs an event, "
+IN_ALL = f"{OF}in all"
+BESIDE = "the runner beside it"
 RATIO, ONE_CALL_RATIO = "Flink's CPU of an event / the runner's", "one call an event / columns"
 REBUILD_RATIO = "rebuild on Flink / by processes"
 FLINK_REBUILD = "rebuild on Flink: CPU µs an event"
@@ -155,13 +142,14 @@ TARGETS: dict[str, Target] = {RATIO: at_most(MAX_RATIO), FLINK_REBUILD: at_most(
 
 
 def ratios(figures: Mapping[str, float]) -> dict[str, float]:
-    """The ratios of what one run has measured. The runner's figure is the mean of its two measurements."""
-
+    """The ratios of what one run has measured, each to the runner's figure of the same rounds."""
     totals = {label.removesuffix(IN_ALL): figure for label, figure in figures.items() if label.endswith(IN_ALL)}
-    runners = (totals["runner"] + totals["runner, last"]) / 2
-    found = {f"CPU of an event / the runner's, {label}": total / runners for label, total in totals.items()}
-    if COLUMNS.label in totals:
-        found[RATIO] = found.pop(f"CPU of an event / the runner's, {COLUMNS.label}")
+    found = dict[str, float]()
+    for label, total in totals.items():
+        if (beside := totals.get(f"{label}, {BESIDE}")) is not None:
+            ratio = RATIO if label == COLUMNS.label else f"CPU of an event / the runner's, {label}"
+            found[ratio] = total / beside
+            found[f"{ratio}, without the compilers"] = (total - figures[f"{label}{OF}{COMPILERS}"]) / beside
     if ONE_CALL_VARIANT.label in totals and COLUMNS.label in totals:
         found[ONE_CALL_RATIO] = totals[ONE_CALL_VARIANT.label] / totals[COLUMNS.label]
     if FLINK_REBUILD in figures:
@@ -181,40 +169,65 @@ def runner(settings: Settings) -> Iterator[CpuSeconds]:
         process.wait(60)
 
 
-def measured(
-    engine: str, load: Load, cpu: CpuSeconds, servers: Servers, suspended: Sequence[int] = ()
-) -> dict[str, float]:
-    """Publish the events and wait until all are folded. ``suspended``: processes that stand still meanwhile."""
-    log, events = load.log, load.events
+def in_turns(variant: Variant, load: Load, flink: FlinkUnderTest) -> dict[str, float]:
+    """The figures of a variant, and those of the runner in the same rounds."""
+    log, label = load.log, variant.label
     # One call an event is not keyed by partition: heartbeats let each subtask hold all shards, and the sum is larger.
-    eventually(lambda: log.shards_held(SPEED.name) >= SHARDS, within_s=WITHIN_S, what=f"{engine} holds all shards")
-    warm(engine, load, cpu)
+    eventually(lambda: log.shards_held(SPEED.name) >= SHARDS, within_s=WITHIN_S, what=f"{label} holds all shards")
+    warm(label, load, flink.cpu)
+    jvms = [one.pid for one in flink.taskmanagers if one.pid is not None]
+    rounds: dict[str, list[dict[str, float]]] = {label: [], f"{label}, {BESIDE}": []}
+    for _ in range(load.rounds):
+        rounds[label].append(measured(label, load, flink.cpu, jvms if variant.backlog else ()))
+        with frozen(jvms), runner(flink.settings) as cpu:
+            folded(load, load.events_of_round // 2, "the runner")
+            rounds[f"{label}, {BESIDE}"].append(measured("the runner", load, cpu))
+        # The job drops what the runner has folded; the events after it show that it has.
+        folded(load, load.events_of_round // 2, label)
+    found = {
+        f"{engine}{what}": sum(one[what] for one in figures) / len(figures)
+        for engine, figures in rounds.items()
+        for what in figures[0]
+    }
+    print({what: round(value, 1) for what, value in found.items()}, flush=True)
+    return found
+
+
+def measured(engine: str, load: Load, cpu: CpuSeconds, suspended: Sequence[int] = ()) -> dict[str, float]:
+    """Publish the events of a round and wait until all are folded. ``suspended``: processes that stand still meanwhile.
+    Returns the figures by what they are of."""
+    events, servers = load.events_of_round, load.servers
     before = {**cpu(), "Valkey": servers.cpu()["Valkey"]}
     started = time.perf_counter()
     with frozen(suspended):
-        log.publish(events)
+        load.log.publish(events)
         if suspended:
             started = time.perf_counter()
-    eventually(lambda: log.behind(SPEED) == 0, within_s=WITHIN_S, every_s=0.2, what=f"{engine} has caught up")
+    folded(load, 0, engine)
     took_s = time.perf_counter() - started
     after = {**cpu(), "Valkey": servers.cpu()["Valkey"]}
     spent = {name: (after[name] - before[name]) / events * 1e6 for name in after}
-    found = {
-        f"{engine}: events/s": events / took_s,
-        **{f"{engine}: CPU µs an event, {name}": value for name, value in spent.items()},
-        f"{engine}{IN_ALL}": sum(spent.values()),
+    return {
+        ": events/s": events / took_s,
+        **{f"{OF}{name}": value for name, value in spent.items()},
+        IN_ALL: sum(spent.values()),
     }
-    print({label: round(value, 1) for label, value in found.items()}, flush=True)
-    return found
+
+
+def folded(load: Load, events: int, engine: str) -> None:
+    """Publish ``events``, and wait until all of the log are folded."""
+    load.log.publish(events)
+    eventually(lambda: load.log.behind(SPEED) == 0, within_s=WITHIN_S, every_s=0.2, what=f"{engine} has caught up")
 
 
 def warm(engine: str, load: Load, cpu: CpuSeconds) -> None:
     """Publish the warm events, and again until the compilers of the JVM have little left to do."""
-    for _ in range(MAX_WARM_ROUNDS):
+    for number in range(1, load.warm_rounds + 1):
         compiled, started = cpu().get(COMPILERS, 0.0), time.perf_counter()
-        load.log.publish(load.warm_events)
-        eventually(lambda: load.log.behind(SPEED) == 0, within_s=WITHIN_S, what=f"{engine} has caught up")
-        if cpu().get(COMPILERS, 0.0) - compiled <= MAX_COMPILERS_SHARE * (time.perf_counter() - started):
+        folded(load, load.warm_events, engine)
+        share = (cpu().get(COMPILERS, 0.0) - compiled) / (time.perf_counter() - started)
+        print(f"{engine}: warm round {number}: {COMPILERS} take {share:.1%} of a core", flush=True)
+        if share <= MAX_COMPILERS_SHARE:
             break
 
 

@@ -41,9 +41,9 @@ INPUTS: dict[str, Input] = {
     "analysts_us": Input(71, "CPU µs a ping", "analytics 45 (performance.md); spoofing 42 (`footprint`) ÷ 1.6"),
     "slowest_us": Input(45, "CPU µs a ping", "analytics"),
     "flink_ratio": Input(
-        1.63,
+        1.52,
         "× the CPU of our runner",
-        "60.4 to 37.1 µs at 13,000 events/s (`flink`), 7.4 of them by the JVM's compilers; 1.06 of a backlog",
+        "58.0 to 38.3 µs at 11,000 events/s (`flink`), of a job that has run for four minutes; 1.06 of a backlog",
     ),
     # What one unit of a stage does at most.
     "log_events_s": Input(40_300, "events/s", "`append` on the worst day; 89,300 in a good hour"),
