@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import msgspec
 from litestar import MediaType, Request, Response, delete, post
 from litestar.connection import ASGIConnection
-from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 
 from infrastructure.http.browser_writes import came_by_tls, is_https
@@ -179,9 +178,8 @@ def session_routes(sessions: Sessions, roles_of: Callable[[bytes], frozenset[str
         if roles is None:
             raise ApiError(409, "no_tokens", "send a Bearer token; a server without tokens needs no session")
         value, ends_ms = await sessions.begin(token)
-        answer = Response(SessionAnswer(sorted(roles), ends_ms), headers={"Cache-Control": "no-store"})
-        answer.set_cookie(_cookie(value, SESSION_S, secure=is_https(request)))
-        return answer
+        headers = {"Cache-Control": "no-store", "Set-Cookie": _cookie(value, SESSION_S, secure=is_https(request))}
+        return Response(SessionAnswer(sorted(roles), ends_ms), headers=headers)
 
     @delete(
         "/session",
@@ -196,16 +194,15 @@ def session_routes(sessions: Sessions, roles_of: Callable[[bytes], frozenset[str
         value = cookie_of(request)
         if value is not None:
             await sessions.end(value)
-        answer: Response[None] = Response(None, status_code=204)
-        answer.set_cookie(_cookie("", 0, secure=is_https(request)))
-        return answer
+        return Response(None, status_code=204, headers={"Set-Cookie": _cookie("", 0, secure=is_https(request))})
 
     return [begin, end]
 
 
-def _cookie(value: str, seconds: int, *, secure: bool) -> Cookie:
-    name = SECURE_COOKIE if secure else COOKIE
-    return Cookie(name, value=value, path="/", max_age=seconds, secure=secure, httponly=True, samesite="strict")
+def _cookie(value: str, seconds: int, *, secure: bool) -> str:
+    """The header Set-Cookie. The framework writes the attributes in lower case, and the contract says them as here."""
+    name, end = (SECURE_COOKIE, "; Secure") if secure else (COOKIE, "")
+    return f"{name}={value}; HttpOnly; Max-Age={seconds}; Path=/; SameSite=Strict{end}"
 
 
 async def _stored(threads: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
