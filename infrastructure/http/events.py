@@ -195,8 +195,10 @@ def events_route(
         """
         selection = _selection(stream, key, event_type)
         as_stream = wants_stream(request.headers.get("accept", ""))
-        resumed = request.headers.get("last-event-id") if as_stream else None
-        begin, most = _cursor(after if resumed is None else resumed), checked_limit(limit)
+        # An empty id is what a client sends that has received none: it begins at `after`, as without the header.
+        resumed = (request.headers.get("last-event-id") or None) if as_stream else None
+        begin = _cursor("after", after) if resumed is None else _cursor("Last-Event-ID", resumed)
+        most = checked_limit(limit)
         try:
             if as_stream:
                 page = await source.start(begin)
@@ -224,10 +226,10 @@ def _selection(stream: str | None, key: str | None, event_type: str | None) -> E
     return EventSelection(stream, key, event_type)
 
 
-def _cursor(text: str) -> LogCursor | None:
+def _cursor(name: str, text: str) -> LogCursor | None:
     if text == HEAD:
         return None
-    return parse_marked(text) or LogCursor(whole_number("after", text))
+    return parse_marked(text) or LogCursor(whole_number(name, text))
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -153,6 +153,18 @@ def test_a_stream_resumes_after_the_last_event_that_its_client_has(engine: Engin
     assert ids(again) == [3, 4, 5, 6]
 
 
+@pytest.mark.usefixtures("log")
+def test_an_unreadable_id_of_a_resume_is_named_as_the_header_and_an_empty_one_is_none(engine: Engine) -> None:
+    accept = {"Accept": "text/event-stream"}
+    with serving(engine) as (url, _):
+        refused = httpx.get(f"{url}?after=0", headers={**accept, "Last-Event-ID": "5-5"}, trust_env=False)
+        with event_stream(f"{url}?after=3", Last_Event_ID="") as stream:
+            begun = stream.take(2)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+    assert refused.json()["detail"] == "Last-Event-ID is an integer, not '5-5'"
+    assert ids(begun) == [4]
+
+
 def test_streams_with_different_filters_share_one_reader(engine: Engine, log: PingLog) -> None:
     with (
         serving(engine) as (url, _),
