@@ -114,7 +114,7 @@ def health_routes(
         except TimeoutError as error:
             raise unavailable("metrics_unavailable", "Postgres does not answer") from error
         text = await asyncio.to_thread(metrics.exposition)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(text, media_type="text/plain; version=0.0.4")  # Litestar adds the charset of each text.
 
     return [live, ready, exposition]
 
