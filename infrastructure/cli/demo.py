@@ -77,7 +77,7 @@ def what_to_try(url: str) -> str:
             f"  {url}/metrics   the metrics for Prometheus",
             "and try",
             f"  curl {url}/riders/rider-0001/speed",
-            f"  curl {url}/deliveries?status=picked_up",
+            f"  curl '{url}/deliveries?status=picked_up'",
             f"  curl -H 'Content-Type: application/json' -d '{ping}' {url}/pings",
             f"  curl {url}/riders/me/speed",
         )
