@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 
@@ -16,6 +16,7 @@ class SingleReads:
     """
 
     def __init__(self, engine: Engine, held: Connection | None = None) -> None:
+        self._pool = engine
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._held = held
 
@@ -34,5 +35,12 @@ class SingleReads:
 
         Raises SQLAlchemyError.
         """
-        with self._engine.connect() as connection:
-            yield type(self)(self._engine, connection)
+        with self._pool.connect() as connection:
+            session: Any = connection.connection.dbapi_connection
+            # The engine's option would set the isolation level of the session too, which is one more round trip.
+            session.autocommit = True
+            try:
+                yield type(self)(self._pool, connection)
+            finally:
+                if not session.closed:
+                    session.autocommit = False
