@@ -33,6 +33,7 @@ from infrastructure.http.event_streams import OpenStreams
 from infrastructure.http.live import live_route
 from infrastructure.http.live_feed import LiveFeed
 from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.held_connection import HeldConnection
 from infrastructure.process_pool import tune_gc
 from infrastructure.redis.connection import connect_async
 from infrastructure.redis.state_reader import StateReader
@@ -112,7 +113,8 @@ def serving(database: str, cache: str) -> Iterator[str]:
     """The address of ``GET /live``, served in a thread of this process, as the API serves it."""
     client = connect_async(cache)
     locations = StateReader(client, NAME, lambda: 1)
-    feed, streams = LiveFeed(PostgresChangedLog(reader_engine(database)), locations, NoOrders()), OpenStreams(8)
+    changes = PostgresChangedLog(HeldConnection(reader_engine(database)))
+    feed, streams = LiveFeed(changes, locations, NoOrders()), OpenStreams(8)
     streams.call_at_stop(feed.wake)
     absent = cast("Any", None)
     parts = ApiParts(

@@ -16,15 +16,18 @@ from domain.features.orders import OPEN_STATUSES
 from infrastructure.event_store.log_changes import LogChanges, LogPlace
 from infrastructure.event_store.log_tail import LogReplaced
 from infrastructure.http.errors import ApiError
+from infrastructure.http.live_places import RiderPlace, newer_places
 from infrastructure.http.pending_keys import MAX_PENDING_KEYS, PendingKeys
+from infrastructure.http.read_delay import ReadDelay
 from infrastructure.redis.state_reader import ReadModelUnavailable
 from infrastructure.timestamps import now_ms
 from projections.core.ports import PortUnavailable, SinkRejected
-from read_models.locations.state import UnreadableLocationState, decode_place
 
 log = logging.getLogger("ridelog.live")
 
 INTERVAL_S: Final = 0.25
+MAX_READ_DELAY: Final = 0.8
+"""Of the interval, how long a turn waits at most between its read of the log and that of the read models."""
 MAX_RIDERS: Final = 5_000
 """Riders on the map: those that moved last since a page came, and before that any."""
 MAX_ORDERS: Final = 2_000
@@ -61,16 +64,6 @@ class Orders(Protocol):
     def newest(self, status: str, limit: int) -> list[DeliverySnapshot]: ...
 
 
-class RiderPlace(msgspec.Struct, frozen=True, gc=False):
-    """Where a rider was last, by event time; ``position``: of the last event that the read model has folded."""
-
-    rider_id: str
-    latitude: float
-    longitude: float
-    event_timestamp_ms: int
-    position: int
-
-
 class LiveFrame(NamedTuple):
     """One message to pages, with its number in this feed."""
 
@@ -95,6 +88,7 @@ class LiveFeed:
         self._locations = locations
         self._orders = orders
         self._interval_s = interval_s
+        self._delay = ReadDelay(MAX_READ_DELAY * interval_s)
         self._reseed_interval_s = reseed_interval_s
         self._riders: OrderedDict[str, RiderPlace] = OrderedDict()
         self._open: OrderedDict[str, DeliverySnapshot] = OrderedDict()
@@ -206,7 +200,7 @@ class LiveFeed:
         for first in range(0, len(known), MAX_READ_KEYS):
             states |= await self._locations.get_many(known[first : first + MAX_READ_KEYS])
         found = await asyncio.to_thread(self._open_orders)
-        places = sorted(_places(states), key=lambda place: place.position)[-MAX_RIDERS:]
+        places = sorted(newer_places(states, {}).places, key=lambda place: place.position)[-MAX_RIDERS:]
         self._riders = OrderedDict((place.rider_id, place) for place in places)
         self._open = OrderedDict((order.order_id, order) for order in found)
         self._is_current = True
@@ -229,8 +223,10 @@ class LiveFeed:
             has_dropped = self._pending_riders.has_dropped or self._pending_orders.has_dropped
             if has_dropped and clock() - seeded_at >= self._reseed_interval_s:
                 return
+            delay_s = self._delay.seconds
+            await asyncio.sleep(delay_s)
             await self._turn()
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(self._interval_s - delay_s)
 
     async def _turn(self) -> None:
         """Read the pending keys once, as many as one turn reads, and send what changed.
@@ -242,8 +238,7 @@ class LiveFeed:
         orders = self._pending_orders.first(MAX_READ_KEYS)
         states = await self._locations.get_many(riders) if riders else {}
         read = await asyncio.to_thread(self._orders.some, orders) if orders else []
-        places = _places(states)
-        moved = [place for place in places if self._is_newer(place)]
+        moved, folded = newer_places(states, self._riders)
         self._just_moved = {place.rider_id for place in moved}
         changed = [order for order in read if self._is_changed(order)]
         for place in moved:
@@ -253,17 +248,13 @@ class LiveFeed:
             self._open[order.order_id] = order
             if order.status not in OPEN_STATUSES:
                 del self._open[order.order_id]
-        self._pending_riders.settle(riders, {place.rider_id: place.position for place in places})
+        self._delay.note(riders, self._pending_riders.settle(riders, folded))
         self._pending_orders.settle(orders, {order.order_id: order.position for order in read})
         for known, most in ((self._riders, MAX_RIDERS), (self._open, MAX_ORDERS)):
             while len(known) > most:
                 known.popitem(last=False)
         if moved or changed:
             self._emit("changes", moved, changed)
-
-    def _is_newer(self, place: RiderPlace) -> bool:
-        known = self._riders.get(place.rider_id)
-        return known is None or place.position > known.position
 
     def _is_changed(self, order: DeliverySnapshot) -> bool:
         known = self._open.get(order.order_id)
@@ -275,21 +266,6 @@ class LiveFeed:
         self._number += 1
         self._frames.append(LiveFrame(self._number, _frame(kind, _body(riders, orders))))
         self.wake()
-
-
-def _places(states: dict[str, bytes]) -> list[RiderPlace]:
-    found: list[RiderPlace] = []
-    for rider_id, data in states.items():
-        try:
-            place = decode_place(data)
-        except UnreadableLocationState as error:
-            # Invariant 16: one bad state takes no other rider off the map.
-            log.warning("the location of a rider cannot be read: %s", error)
-            continue
-        if place is not None:
-            position, t_ms, latitude, longitude = place
-            found.append(RiderPlace(rider_id, latitude, longitude, t_ms, position))
-    return found
 
 
 def _body(riders: Iterable[RiderPlace], orders: Iterable[DeliverySnapshot]) -> bytes:

@@ -41,13 +41,23 @@ class PendingKeys:
         """The position that the key waits for; 0 if it does not wait."""
         return self._positions.get(key, 0)
 
-    def settle(self, read: Iterable[str], folded: Mapping[str, int]) -> None:
-        """End the wait of the keys that are ``folded`` up to what they wait for. The others wait behind all keys."""
+    def settle(self, read: Iterable[str], folded: Mapping[str, int]) -> list[str]:
+        """End the wait of the keys that are ``folded`` up to what they wait for. The others wait behind all keys.
+
+        Returns the keys whose wait ended.
+        """
+        positions = self._positions
+        ended: list[str] = []
         for key in read:
-            if folded.get(key, -1) >= self.wanted(key):
-                self._positions.pop(key, None)
-            elif key in self._positions:
-                self._positions.move_to_end(key)
+            wanted = positions.get(key)
+            if wanted is None:
+                continue
+            if folded.get(key, -1) >= wanted:
+                del positions[key]
+                ended.append(key)
+            else:
+                positions.move_to_end(key)
+        return ended
 
     def clear(self) -> None:
         """Forget all keys, as after a replacement of the log."""

@@ -66,7 +66,8 @@ from infrastructure.operations.parked_desk import BackendsParkedDesk
 from infrastructure.operations.served_eta_log import eta_recorder
 from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
-from infrastructure.postgres.generations import active
+from infrastructure.postgres.generations import active, active_on
+from infrastructure.postgres.held_connection import HeldConnection
 from infrastructure.postgres.payout_reads import PayoutReads
 from infrastructure.postgres.served_eta_links import ServedEtaLinks
 from infrastructure.postgres.session_table import PostgresSessions
@@ -170,8 +171,10 @@ def _serve(settings: Settings, backends: Backends) -> None:
         speeds, orders = (
             StateReader(async_cache, name, partial(active, reader, name), reads) for name in (SPEED.name, ORDERS.name)
         )
-        locations = StateReader(async_cache, LOCATIONS.name, partial(active, reader, LOCATIONS.name), reads)
-        feed = LiveFeed(PostgresChangedLog(reader), locations, DeliveryReader(reader, backends.deliveries.get))
+        # Of the feed, which asks several times a second while a page is open.
+        held = HeldConnection(reader)
+        locations = StateReader(async_cache, LOCATIONS.name, partial(active_on, held, LOCATIONS.name), reads)
+        feed = LiveFeed(PostgresChangedLog(held), locations, DeliveryReader(reader, backends.deliveries.get))
         streams.call_at_stop(feed.wake)
         past_etas = PastEtas(reader, decode, settings.replay_http_events)
         eta_reads = EtaReads(orders, speeds, city.newest, past_etas)
@@ -217,7 +220,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
                     *lineage_routes(_lineage(backends, fraud)),
                     *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
                 ],
-                on_shutdown=[reads.aclose, async_cache.aclose],
+                on_shutdown=[reads.aclose, async_cache.aclose, held.close],
                 sessions=Sessions(PostgresSessions(reader)),
             ),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from infrastructure.event_store.log_changes import RECENT_EVENTS, ChangedKeys, L
 from infrastructure.event_store.log_cursor import LogCursor
 from infrastructure.event_store.log_tail import LogReplaced
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.postgres.held_connection import HeldConnection
 
 HOSTILE = 'a"}, \\ {[ \u202e chloë 🚲 \t\u2028'
 EVENTS = [
@@ -71,13 +74,19 @@ def log(engine: Engine) -> SmallLog:
     return SmallLog(engine)
 
 
+@pytest.fixture
+def held(engine: Engine) -> Iterator[HeldConnection]:
+    with closing(HeldConnection(engine)) as one:
+        yield one
+
+
 def beginning(changes: PostgresChangedLog) -> LogPlace:
     return changes.after(None).upto
 
 
-def test_a_reader_gets_the_newest_position_of_each_key_and_passes_no_event(engine: Engine, log: SmallLog) -> None:
+def test_a_reader_gets_the_newest_position_of_each_key_and_passes_no_event(held: HeldConnection, log: SmallLog) -> None:
     """Given any batches of events, when they are read in turn or from any earlier place, then all keys are there."""
-    changes, chance = PostgresChangedLog(engine), random.Random(19)
+    changes, chance = PostgresChangedLog(held), random.Random(19)
     places = [beginning(changes)]
     assert places[0].cursor == LogCursor(0)
     for _ in range(25):
@@ -90,17 +99,17 @@ def test_a_reader_gets_the_newest_position_of_each_key_and_passes_no_event(engin
     assert changes.after(places[-1]).keys == ChangedKeys({}, {})
 
 
-def test_a_first_read_begins_before_the_newest_events(engine: Engine, log: SmallLog) -> None:
+def test_a_first_read_begins_before_the_newest_events(held: HeldConnection, log: SmallLog) -> None:
     """A read model that is read as a whole may not have folded them yet."""
-    changes = PostgresChangedLog(engine)
+    changes = PostgresChangedLog(held)
     log.record(*[EVENTS[0]] * 2, *[EVENTS[1]] * RECENT_EVENTS)
     first = changes.after(None)
     assert (first.keys, first.upto.cursor.position) == (None, 2)
     assert changes.after(first.upto).keys == log.changed(2, len(log.events))
 
 
-def test_a_reader_that_is_too_far_behind_is_sent_to_the_read_models(engine: Engine, log: SmallLog) -> None:
-    changes = PostgresChangedLog(engine, max_events=3)
+def test_a_reader_that_is_too_far_behind_is_sent_to_the_read_models(held: HeldConnection, log: SmallLog) -> None:
+    changes = PostgresChangedLog(held, max_events=3)
     begin = beginning(changes)
     log.record(*EVENTS[:3])
     assert changes.after(begin).keys == log.changed(0, 3)
@@ -108,9 +117,11 @@ def test_a_reader_that_is_too_far_behind_is_sent_to_the_read_models(engine: Engi
     assert changes.after(begin).keys is None
 
 
-def test_events_that_were_detached_are_not_passed_as_if_they_were_none(engine: Engine, log: SmallLog) -> None:
+def test_events_that_were_detached_are_not_passed_as_if_they_were_none(
+    engine: Engine, held: HeldConnection, log: SmallLog
+) -> None:
     """Given a place whose next events were detached, when it is read, then what changed is not known."""
-    changes = PostgresChangedLog(engine)
+    changes = PostgresChangedLog(held)
     begin = beginning(changes)
     log.record(*EVENTS)
     with engine.begin() as connection:
@@ -121,8 +132,10 @@ def test_events_that_were_detached_are_not_passed_as_if_they_were_none(engine: E
 
 
 @pytest.mark.parametrize("grown", [0, 1, 5], ids=["shorter", "as long", "longer"])
-def test_a_restored_log_is_not_taken_for_the_one_of_before(engine: Engine, log: SmallLog, grown: int) -> None:
-    changes = PostgresChangedLog(engine)
+def test_a_restored_log_is_not_taken_for_the_one_of_before(
+    engine: Engine, held: HeldConnection, log: SmallLog, grown: int
+) -> None:
+    changes = PostgresChangedLog(held)
     log.record(*EVENTS[:3])
     log.record(EVENTS[3])
     place = changes.after(beginning(changes)).upto
@@ -136,8 +149,10 @@ def test_a_restored_log_is_not_taken_for_the_one_of_before(engine: Engine, log: 
     assert changes.after(changes.after(None).upto).keys == log.changed(0, 3 + grown)
 
 
-def test_invariant_14_another_log_with_the_same_positions_is_another_log(engine: Engine, log: SmallLog) -> None:
-    changes = PostgresChangedLog(engine)
+def test_invariant_14_another_log_with_the_same_positions_is_another_log(
+    engine: Engine, held: HeldConnection, log: SmallLog
+) -> None:
+    changes = PostgresChangedLog(held)
     log.record(*EVENTS)
     place = changes.after(beginning(changes)).upto
     with engine.begin() as connection:
