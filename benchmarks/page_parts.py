@@ -31,7 +31,7 @@ from tests.support.worlds.ridelog import Ridelog, ridelog
 SETTLE_S: Final = 2.0
 
 
-class Part(NamedTuple):
+class PagePart(NamedTuple):
     """A request of the page. ``a_second``: how often it is made; ``follows``: while a rider is followed alone."""
 
     name: str
@@ -40,13 +40,13 @@ class Part(NamedTuple):
     follows: bool
 
 
-def parts(rider: str) -> list[Part]:
+def parts(rider: str) -> list[PagePart]:
     """The requests of a page that shows now."""
     return [
-        Part("pipeline", "/pipeline", 1 / 2, False),
-        Part("traffic", "/traffic?outlines=true", 1 / 10, False),
-        Part("window", f"/riders/{rider}/window", 1 / 2, True),
-        Part("track", f"/riders/{rider}/track?events=300", 1 / 2, True),
+        PagePart("pipeline", "/pipeline", 1 / 2, False),
+        PagePart("traffic", "/traffic?outlines=true", 1 / 10, False),
+        PagePart("window", f"/riders/{rider}/window", 1 / 2, True),
+        PagePart("track", f"/riders/{rider}/track?events=300", 1 / 2, True),
     ]
 
 

@@ -131,7 +131,7 @@ class PipelinedReads:
         return self._line
 
 
-class _Batch:
+class _JoinedAnswers:
     """Takes the answers of many commands as a future takes one, and gives them to ``future`` together."""
 
     def __init__(self, future: asyncio.Future[list[Any]], count: int) -> None:
@@ -167,7 +167,7 @@ class _Line(asyncio.Protocol):
         self.ended = False
         self._timeout_s = timeout_s
         self._connection = connection
-        self._waiting: deque[tuple[asyncio.Future[Any] | _Batch, float]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any] | _JoinedAnswers, float]] = deque()
         self._replies = hiredis.Reader(redis.InvalidResponse, redis.ResponseError, notEnoughData=_INCOMPLETE)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -189,7 +189,7 @@ class _Line(asyncio.Protocol):
 
     def request_all(self, packed: Sequence[bytes]) -> asyncio.Future[list[Any]]:
         """Send commands in one write. Returns the future of their answers; an error of one is its answer."""
-        batch = _Batch(self._loop.create_future(), len(packed))
+        batch = _JoinedAnswers(self._loop.create_future(), len(packed))
         if self.ended:
             batch.end(redis.ConnectionError("the connection has ended"))
         elif packed:
