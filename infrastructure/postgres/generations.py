@@ -129,5 +129,5 @@ def active_on(held: HeldConnection, projection: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _active(projection: str) -> Select[tuple[int]]:
+def _active(projection: str) -> Select[int]:
     return select(c.generation).where(c.projection == projection, c.active)
