@@ -16,6 +16,7 @@ BENCHMARKS = (
     "postgres_sink",
     "batch_size",
     "kafka_clients",
+    "broker_batches",
     "speed_estimate",
     "speed_read",
     "read_cost",

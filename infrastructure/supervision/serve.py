@@ -25,7 +25,7 @@ from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.projection_tasks import ProjectionTasks
 from infrastructure.processes.worker_groups import served_projections
 from infrastructure.settings.settings import Settings
-from infrastructure.supervision.broker_memory_limit import BrokerMemoryLimit, count_records
+from infrastructure.supervision.broker_memory_limit import BrokerMemoryLimit, count_records, count_transactions
 from infrastructure.supervision.preflight import (
     check_open_broker,
     has_open_broker,
@@ -158,8 +158,10 @@ def _repairs(ready: Settings, stack: Stack, parts: ServeParts) -> dict[str, Call
 def _broker_limit(ready: Settings, stack: Stack, supervisor: Supervisor) -> Callable[[], None]:
     if (kafka := stack.servers.get("kafka_bootstrap")) is None:
         return lambda: None
+    assert ready.postgres_url is not None
+    transactions = functools.partial(count_transactions, reader_engine(ready.postgres_url, pool_size=1))
     count = functools.partial(count_records, kafka.url, ready.topic_prefix)
-    return BrokerMemoryLimit(supervisor, count, ready.embedded_kafka_max_records).check
+    return BrokerMemoryLimit(supervisor, count, transactions, ready.embedded_kafka_max_records).check
 
 
 def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
