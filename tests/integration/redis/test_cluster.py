@@ -23,6 +23,7 @@ from projections.core.ports import ApplyOutcome, Fence, PortUnavailable, ShardWr
 from read_models.redis_keys import fence_key, state_key
 from tests.support.servers.servers import running
 from tests.support.servers.valkey_cluster import ValkeyCluster
+from tests.support.waiting import eventually
 
 T = TypeVar("T")
 KEY = "anna"
@@ -226,6 +227,13 @@ def test_invariant_13_a_node_that_may_evict_is_rejected(
     """A replica too: it may be promoted."""
     check_never_evicts(client)
     node = next(node for node in redis_cluster.nodes if node.is_primary() is primary)
+
+    def is_known() -> bool:
+        slots = client.refresh()
+        return node.port in {address.port for address in (slots.primaries if primary else slots.replicas)}
+
+    # On a busy machine a node may be taken for failed for a while, and is no replica of the cluster meanwhile.
+    eventually(is_known, what="the cluster knows the node")
     node.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     try:
         with pytest.raises(EvictingRedis, match=rf"Redis at 127.0.0.1:{node.port} has maxmemory-policy 'allkeys-lru'"):
