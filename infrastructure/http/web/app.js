@@ -1,6 +1,6 @@
 // The page: one instant for everything, the map, the pipeline strip, and the panel that is open.
 
-import { html, render, useCallback, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
+import { html, render, useCallback, useEffect, useState } from "./vendor/htm-preact.js";
 import { ApiProblem, forgetSession, hasSession, signOut } from "./api.js";
 import { Finder } from "./finder.js";
 import { useTheme, useEvery } from "./hooks.js";
@@ -8,6 +8,7 @@ import { useKeys } from "./keyboard.js";
 import { NOTHING, useLiveCity, useTraffic } from "./live_city.js";
 import { useTiles } from "./map_tiles.js";
 import { MapView } from "./map_view.js";
+import { memo } from "./memo.js";
 import { PANELS } from "./panels/all.js";
 import { PanelHost, PanelMenu } from "./panels/host.js";
 import { useOtherTabs } from "./other_tabs.js";
@@ -17,6 +18,11 @@ import { usePlace } from "./place.js";
 import { SignIn } from "./sign_in.js";
 import { TimeBar, useReplay } from "./time_bar.js";
 import { useTitle } from "./title.js";
+
+// The handle moves sixty times a second, and these stay as they are.
+const SteadyStrip = memo(Strip);
+const SteadyFinder = memo(Finder);
+const SteadyMenu = memo(PanelMenu, (old, next) => old.page.demo === next.page.demo && old.page.place.panel?.name === next.page.place.panel?.name);
 
 /** @typedef {import("./map/city_map.js").CityMap} CityMap */
 /** @typedef {import("./when.js").Place} Place */
@@ -98,25 +104,14 @@ function App() {
   /** @type {import("./panels/registry.js").PageContext} */
   const page = { place, live, shownMs: live ? Date.now() : shown.ms, head: pipeline?.head ?? 0, demo: pipeline?.demo ?? false, pipeline, riders: counts.riders, orders: counts.orders, panels: PANELS, theme, map, follow, setFollow, open, find, close, change, failed };
   useKeys({ page, playing, onPlay: setPlaying, on: !denied });
-  // The same elements are not compared again: the handle moves sixty times a second, and these stay as they are.
-  const pastMs = live ? null : shown.ms;
-  const strip = useMemo(
-    () => html`<${Strip} pipeline=${pipeline} rates=${rates} problem=${pipelineProblem || problem} measuredMs=${measuredMs} link=${link} pastMs=${pastMs} />`,
-    [pipeline, rates, pipelineProblem || problem, measuredMs, link, pastMs],
-  );
-  const finder = useMemo(
-    () => html`<${Finder} riders=${counts.riders} orders=${counts.orders} onSelect=${find} />`,
-    [counts.riders, counts.orders, find],
-  );
-  const menu = useMemo(() => html`<${PanelMenu} page=${page} />`, [page.demo, place.panel?.name]);
 
   return html`
     <main class=${place.panel ? "with-panel" : ""} inert=${denied}>
       <header>
         <h1>Ridelog</h1>
-        ${strip}
-        ${finder}
-        ${menu}
+        <${SteadyStrip} pipeline=${pipeline} rates=${rates} problem=${pipelineProblem || problem} measuredMs=${measuredMs} link=${link} pastMs=${live ? null : shown.ms} />
+        <${SteadyFinder} riders=${counts.riders} orders=${counts.orders} onSelect=${find} />
+        <${SteadyMenu} page=${page} />
         ${!denied && hasSession() && html`<button class="quiet" onClick=${leave}>Sign out</button>`}
       </header>
       <${MapView} map=${map} onMap=${setMap} onSelect=${select} theme=${theme} place=${place} shownMs=${shown.ms} counts=${counts} problem=${pastProblem} tiles=${tiles} />

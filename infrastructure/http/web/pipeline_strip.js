@@ -1,11 +1,12 @@
 // The strip on top: position, rate and age of each stage; a stage that needs the viewer is red, with what to do.
 
-import { html, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useRef, useState } from "./vendor/htm-preact.js";
 import { request } from "./api.js";
 import { useDropDown } from "./drop_down.js";
 import * as text from "./format.js";
 import { useEvery } from "./hooks.js";
 import { linkWords } from "./live_stream.js";
+import { memo } from "./memo.js";
 import { STAGE_WORDS } from "./stage_words.js";
 
 const PIPELINE_MS = 2000;
@@ -67,16 +68,6 @@ export function Strip({ pipeline, rates, problem, measuredMs, link, pastMs }) {
   useEvery(true, 1000, async () => setTurn((/** @type {number} */ old) => old + 1), []);
   const [state, words] = stripState(pipeline, problem, Date.now() - measuredMs, measuredMs);
   const bad = state === "late" ? pipeline.stages.filter((/** @type {any} */ stage) => stage.advice) : [];
-  // The words change at each instant of the past, the list every two seconds.
-  const stages = useMemo(() => html`<ul>${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
-    <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
-      <b title=${STAGE_WORDS[stage.stage]}>${stage.stage}</b>
-      <span title="events of the log up to this one are processed">${stage.position === null ? "–" : text.count(stage.position)}</span>
-      <span title="events a second">${text.rate(rates.get(stage.stage) ?? 0)}</span>
-      <span title="how long the oldest event waits">${stage.lag_seconds === null ? "" : text.age(stage.lag_seconds)}</span>
-      <span class="state">${stage.state}</span>
-      ${stage.advice && html`<span class="advice">${stage.advice}</span>`}
-    </li>`)}</ul>`, [pipeline, rates]);
   return html`<section class="strip" aria-label="Pipeline">
     <details class=${state} ref=${box} onKeyDown=${onKeyDown}>
       <summary><span class="dot" aria-hidden="true"></span><b role="status">${words}</b>
@@ -84,8 +75,24 @@ export function Strip({ pipeline, rates, problem, measuredMs, link, pastMs }) {
         <span class=${`link-state ${pastMs !== null && link.kind === "live" ? "past-shown" : link.kind}`}>${linkWords(link, pastMs)}</span></summary>
       <div class="stages-list" tabindex="0" role="region" aria-label="Stages of the pipeline"><p class="stages-head" aria-hidden="true">
         <span>stage</span><span>up to position</span><span>events/s</span><span>oldest waits</span><span class="state">state</span></p>
-      ${stages}</div>
+      <${SteadyStages} pipeline=${pipeline} rates=${rates} /></div>
     </details>
     ${bad.length > 0 && html`<p class="advice">${bad[0].stage}: ${bad[0].state}. ${bad[0].advice}</p>`}
   </section>`;
 }
+
+/** @param {{pipeline: any, rates: Map<string, number>}} props */
+function Stages({ pipeline, rates }) {
+  return html`<ul>${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
+    <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
+      <b title=${STAGE_WORDS[stage.stage]}>${stage.stage}</b>
+      <span title="events of the log up to this one are processed">${stage.position === null ? "–" : text.count(stage.position)}</span>
+      <span title="events a second">${text.rate(rates.get(stage.stage) ?? 0)}</span>
+      <span title="how long the oldest event waits">${stage.lag_seconds === null ? "" : text.age(stage.lag_seconds)}</span>
+      <span class="state">${stage.state}</span>
+      ${stage.advice && html`<span class="advice">${stage.advice}</span>`}
+    </li>`)}</ul>`;
+}
+
+// The words of the strip change at each instant of the past, the list every two seconds.
+const SteadyStages = memo(Stages);

@@ -7,6 +7,7 @@ import * as text from "../format.js";
 import { useReading } from "../hooks.js";
 import { PingList } from "../lineage/ping_list.js";
 import { trackPoints } from "../map/track_points.js";
+import { memo } from "../memo.js";
 import { asOf } from "../when.js";
 import { Fact, Problem } from "./parts.js";
 import { Silence } from "./silence.js";
@@ -21,6 +22,11 @@ const UNKNOWN_THEN = {
   event: "This rider had sent no ping by then.", known: "No ping of this rider had been recorded by then.",
   position: "No ping of this rider has been recorded up to this position.",
 };
+/** @type {any[]} */
+const NO_POINTS = [];
+// Not compared again when the window or the instant changes.
+const SteadyList = memo(PingList, (old, next) => old.points === next.points && old.page.live === next.page.live);
+const SteadyRows = memo(WindowRows);
 /** Above the track and below the riders: a rider on its own track is what a click means. */
 const POINTS_HEIGHT = 45;
 
@@ -37,7 +43,7 @@ function RiderView({ id, page }) {
   const track = useReading(trackKey, live, (signal) =>
     request(address(`riders/${segment(id)}/track`, `events=${TRACK_EVENTS}`, trackAt), { signal }), live || trackAt !== "");
   const rider = window_.data;
-  const points = track.data?.rider_id === id ? track.data.points : [];
+  const points = track.data?.rider_id === id ? track.data.points : NO_POINTS;
   const lit = new Set((rider?.pings ?? []).map((/** @type {any} */ ping) => ping.event_timestamp_ms));
   // With the layout: the map paints in the frame that shows the panel, once.
   useLayoutEffect(() => {
@@ -53,14 +59,10 @@ function RiderView({ id, page }) {
   }, [map, track.data]);
   const positions = useMemo(() => new Map(points.map((/** @type {any} */ point) => [pingKey(point), point.position])), [track.data]);
   const data = useMemo(() => speedSeries(points), [track.data]);
-  // The same element is not compared again when the window or the instant changes.
-  const came = useMemo(() => html`<${PingList} points=${points} page=${page} />`, [track.data, live]);
-  const pings = [...(rider?.pings ?? [])].reverse();
+  const pings = useMemo(() => [...(rider?.pings ?? [])].reverse(), [rider]);
   // Of the past, the track of the window is on its way until it has come: what leads to its pings is not taken out and
   // put back at each instant.
   const waiting = !live && track.key !== trackKey;
-  const rows = useMemo(() => html`<${WindowRows} pings=${pings} positions=${positions} waiting=${waiting} live=${live} onOpen=${page.open} />`,
-    [rider, positions, waiting, live]);
   // An empty chart would say that it is a rider, and "as of then" is no word for now.
   if (!rider && window_.problem?.status === 404) return html`<p class="problem" role="status">${live ? UNKNOWN : UNKNOWN_THEN[place.axis]}</p>`;
   return html`
@@ -87,9 +89,9 @@ function RiderView({ id, page }) {
     <h3>The latest ${pings.length} pings, which make the speed (its window)</h3>
     <div class="scroll"><table class="pings window">
       <thead><tr><th>time</th><th class="number">accuracy</th><th class="number" title="the speed that the phone measured">phone</th><th title="how much a ping counts for the speed, from 0 to 1">weight</th></tr></thead>
-      ${rows}
+      <${SteadyRows} pings=${pings} positions=${positions} waiting=${waiting} live=${live} onOpen=${page.open} />
     </table></div>
-    ${came}
+    <${SteadyList} points=${points} page=${page} />
     <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a>,
       ${" "}<button class="link" onClick=${() => page.open("statement", id)}>what the rider is paid</button></p>`;
 }

@@ -37,6 +37,11 @@ export default [
       "no-var": "error",
       "object-shorthand": "error",
       "prefer-const": "error",
+      // Two kept elements keep each other's old trees, and the heap of the page grows for ever: memo.js does not.
+      "no-restricted-syntax": ["error", {
+        selector: "CallExpression[callee.name='useMemo'] TaggedTemplateExpression[tag.name='html']",
+        message: "Keep no element: draw a component of memo.js.",
+      }],
       // Text of others must never become HTML: Preact writes text, and these do not.
       "no-restricted-properties": ["error",
         ...["innerHTML", "outerHTML", "insertAdjacentHTML", "dangerouslySetInnerHTML"].map((property) => ({ property, message: "Ids are text, never HTML." })),
