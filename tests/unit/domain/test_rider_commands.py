@@ -142,7 +142,7 @@ def test_a_rider_remembers_the_latest_100_reviews_and_keys() -> None:
 
 
 def test_regression_the_refusal_of_a_forgotten_key_says_how_many_are_known() -> None:
-    """A client that repeated an old closing was told that it is closed, and not that its own command had closed it."""
+    """The refusal of a repeated old closing said that it is closed, and not that the same command had closed it."""
 
     def later_reviews(rider: Rider) -> None:
         for number in range(MAX_KEPT):
